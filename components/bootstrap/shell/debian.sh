@@ -1,0 +1,125 @@
+#!/bin/sh
+# Debian and Ubuntu: the package source and the node package, by apt.
+
+DEBIAN_KEY=/etc/apt/keyrings/opennebula.gpg
+DEBIAN_LIST=/etc/apt/sources.list.d/opennebula.list
+
+debian_source_line() { printf 'deb [signed-by=%s] %s %s %s' "$1" "$(source_url)" "$PLAN_SUITE" "$PLAN_COMPONENT"; }
+
+# debian_installed PACKAGE: its version if it is installed completely, else nothing.
+debian_installed() {
+    # shellcheck disable=SC2016 # dpkg-query expands these
+    dpkg-query -W -f '${db:Status-Abbrev}|${Version}' "$1" 2>/dev/null | sed -n 's/^[ih]i |//p'
+}
+
+debian_newer() { dpkg --compare-versions "$1" gt "$2"; }
+
+# apt and dpkg take record locks, which no shell can look at: apt itself is asked, with nothing to do.
+debian_lock_holder() {
+    : >"$LOG"
+    if ! limited 60 apt-get -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= check && debian_locked; then
+        debian_complaint | one_line
+    fi
+}
+
+# apt waits by itself for the dpkg lock only; for the lists' lock and under plain dpkg it gives up at once.
+debian_locked() { grep -qE 'Could not get lock|Unable to (acquire|lock)|locked by another process' "$LOG"; }
+
+debian_key_fits() { [ -z "$PLAN_KEY" ] || { [ -f "$DEBIAN_KEY" ] && key_binary | cmp -s - "$DEBIAN_KEY"; }; }
+
+# apt's last complaints, for a message. It prints addresses without the passwords that they may hold.
+debian_complaint() {
+    { grep -E '^[EW]|^dpkg: error| (Depends|Breaks|Conflicts): ' "$LOG" || tail -n 3 "$LOG"; }
+}
+
+debian_preflight() {
+    url=$(source_url)
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+        if [ "$file" != "$DEBIAN_LIST" ] && [ -f "$file" ] &&
+            sed 's/#.*//' "$file" | grep -qF "${url%/}"; then
+            problem "$file names the package source too, perhaps with another key" "rm $file on the host"
+        fi
+    done
+    if [ -z "$PLAN_KEY" ]; then
+        debian_check_present_key
+    fi
+    installed=$(debian_installed "$PACKAGE")
+    if ! { version_fits "$installed" && [ ! -e "$UNFINISHED" ] && debian_key_fits && same_text "$DEBIAN_LIST" "$(debian_source_line "$DEBIAN_KEY")"; }; then
+        debian_try_source "$installed"
+    fi
+}
+
+# No key in the plan: the host brings it, and its full fingerprint must be the one of the plan.
+debian_check_present_key() {
+    if [ ! -f "$DEBIAN_KEY" ]; then
+        problem "the plan has no repository key and the host has no $DEBIAN_KEY" 'set the armored key in the config'
+    elif ! command -v gpg >/dev/null; then
+        problem "gpg is missing, so $DEBIAN_KEY cannot be checked" 'apt-get install gpg, or set the armored key in the config'
+    else
+        mkdir -m 0700 "$WORK/gnupg"
+        prints=$(gpg --homedir "$WORK/gnupg" --batch --with-colons --show-keys "$DEBIAN_KEY" 2>>"$LOG" |
+            awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
+        if [ "$prints" != "$PLAN_FINGERPRINT" ]; then
+            problem "$DEBIAN_KEY has fingerprint $(printf '%s' "${prints:-none}" | one_line), the config says $PLAN_FINGERPRINT" \
+                'put the right key there, or correct the fingerprint'
+        fi
+    fi
+}
+
+# debian_try_source INSTALLED
+debian_try_source() {
+    present=$1
+    corner=$WORK/apt
+    mkdir -p "$corner/lists/partial" "$corner/cache/archives/partial"
+    key=$corner/key.gpg
+    if [ -n "$PLAN_KEY" ]; then
+        key_binary >"$key"
+    elif [ -f "$DEBIAN_KEY" ]; then
+        cp "$DEBIAN_KEY" "$key"
+    else
+        return 0 # told already
+    fi
+    debian_source_line "$key" >"$corner/one.list"
+    set -- -o "Dir::Etc::SourceList=$corner/one.list" -o Dir::Etc::SourceParts=/dev/null \
+        -o "Dir::State::Lists=$corner/lists" -o "Dir::Cache=$corner/cache" -o APT::Sandbox::User=root
+    : >"$LOG"
+    if ! limited 60 apt-get "$@" -o Acquire::Languages=none -o Acquire::Retries=1 -o Acquire::http::Timeout=15 \
+        -o Acquire::https::Timeout=15 -o APT::Update::Error-Mode=any update; then
+        problem "package source $url cannot be used: $(complaint)" \
+            'check its address and key in the config, and the network and clock of the host'
+        return 0
+    fi
+    choose_version "$present" "$(apt-cache "$@" madison "$PACKAGE" | awk -F '|' '{ gsub(/ /, "", $2); print $2 }')"
+}
+
+debian_repository() {
+    mkdir -p "$(dirname "$DEBIAN_KEY")" "$(dirname "$DEBIAN_LIST")"
+    if ! debian_key_fits; then
+        draft=$DEBIAN_KEY.one-bootstrap
+        key_binary >"$draft"
+        chmod 0644 "$draft"
+        mv -f "$draft" "$DEBIAN_KEY"
+        changed
+    fi
+    put_text "$DEBIAN_LIST" root:root 0644 "$(debian_source_line "$DEBIAN_KEY")"
+}
+
+debian_install() {
+    DEBIAN_FRONTEND=noninteractive
+    NEEDRESTART_SUSPEND=1 # Ubuntu: no dialogue, no restart of services that are not ours
+    export DEBIAN_FRONTEND NEEDRESTART_SUSPEND
+    # left by a run that was killed in the middle of an installation
+    if [ -n "$(dpkg --audit)" ] || ls /var/lib/dpkg/updates/[0-9]* >/dev/null 2>&1; then
+        with_lock "$PLAN_INSTALL_LIMIT" dpkg --force-confdef --force-confold --configure -a ||
+            die "dpkg cannot finish an interrupted installation: $(complaint)" 'dpkg --configure -a on the host'
+    fi
+    # ours was tried before; another source that is broken is told, and matters only if the installation needs it
+    with_lock 300 apt-get -o Acquire::Retries=2 -o Acquire::http::Timeout=30 update ||
+        say "apt-get update says: $(complaint)"
+    names="${WANTED:+$PACKAGE=$WANTED}${EXTRA:+ $EXTRA}"
+    # shellcheck disable=SC2086 # a list of words
+    with_lock "$PLAN_INSTALL_LIMIT" apt-get -y --no-remove -o "DPkg::Lock::Timeout=$PLAN_LOCK_WAIT" -o Dpkg::Use-Pty=0 \
+        -o Acquire::Retries=2 -o Acquire::http::Timeout=30 -o Dpkg::Options::=--force-confdef \
+        -o Dpkg::Options::=--force-confold install $names ||
+        die "$(printf %s "$names" | tr '=' ' ') cannot be installed: $(complaint)" "apt-get install $names on the host"
+}

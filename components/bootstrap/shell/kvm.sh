@@ -1,0 +1,89 @@
+#!/bin/sh
+# KVM hosts: libvirt as OpenNebula's package configures it. It defines no network and no storage, and starts no guest.
+#
+# Which of libvirt's two shapes the packages configure is in the table of systems. A host on which the other one alone
+# is at work is left at it; both at once fight for the same sockets.
+
+KVM_SOCKETS='virtqemud.socket virtqemud-ro.socket virtnetworkd.socket virtnodedevd.socket virtsecretd.socket virtstoraged.socket'
+
+kvm_active() { timeout 20 systemctl --quiet is-active "$1.service" || timeout 20 systemctl --quiet is-active "$1.socket"; }
+
+kvm_preflight() {
+    if [ "$PLAN_DRIVER" = kvm ] && [ ! -c /dev/kvm ]; then
+        problem 'there is no /dev/kvm: virtualisation is off in the firmware, hidden by an outer hypervisor, or kvm is not loaded' \
+            "switch it on, or set 'driver: qemu' for this host"
+    fi
+    if [ -d /run/systemd/system ] && kvm_active libvirtd && kvm_active virtqemud; then
+        problem 'libvirtd and virtqemud are both at work, and fight for the same guests' \
+            'systemctl disable --now the one that OpenNebula is not to use, with its sockets'
+    fi
+    if [ -d "/lib/modules/$(uname -r)" ] && ! modinfo br_netfilter >/dev/null 2>&1; then
+        want_package '' "kernel-modules-extra-$(uname -r)" '' # EL 10 has put it there
+    fi
+}
+
+# The packages' configuration is read at the next start. Asking as oneadmin tells whether it has been: that works after
+# a run that was killed between installation and restart as well. Hosts without systemd start libvirt their own way.
+kvm() {
+    if [ ! -d /run/systemd/system ] || ! command -v virsh >/dev/null; then
+        return 0
+    fi
+    shape=$LIBVIRT
+    if [ "$shape" = modular ] && kvm_active libvirtd && ! kvm_active virtqemud; then
+        shape=monolithic
+    elif [ "$shape" = monolithic ] && kvm_active virtqemud && ! kvm_active libvirtd; then
+        shape=modular
+    fi
+    case $shape in
+        modular)
+            daemon=virtqemud
+            for each in $KVM_SOCKETS; do kvm_enable "$each" --now; done
+            ;;
+        *)
+            daemon=libvirtd
+            kvm_enable libvirtd.service
+            ;;
+    esac
+    if kvm_answers; then
+        return 0
+    fi
+    if ! limited 90 systemctl restart "$daemon"; then
+        die "$daemon does not start: $(last_words)" "systemctl status $daemon on the host"
+    fi
+    changed
+    if ! kvm_answers; then
+        die "$daemon does not answer oneadmin: $(last_words)" \
+            "compare unix_sock_group in /etc/libvirt/$daemon.conf and run virsh -c qemu:///system list as oneadmin"
+    fi
+}
+
+# kvm_enable UNIT [--now]: so that it is there after the next boot too.
+kvm_enable() {
+    if timeout 20 systemctl --quiet is-enabled "$1" 2>>"$LOG"; then
+        return 0
+    fi
+    # shellcheck disable=SC2086 # an option or nothing
+    limited 90 systemctl enable ${2:-} "$1" ||
+        die "$1 cannot be enabled: $(last_words)" "systemctl status $1 on the host"
+    changed
+}
+
+kvm_answers() {
+    limited 30 setpriv --reuid "$ONE_ID" --regid "$ONE_ID" --init-groups env -i HOME="$ONE_HOME" PATH="$PATH" \
+        virsh -c qemu:///system list
+}
+
+kvm_checks() {
+    command -v virsh >/dev/null || problem 'virsh is missing' 'reinstall opennebula-node-kvm'
+    if ! grep -qE '^[[:space:]]*user[[:space:]]*=[[:space:]]*"oneadmin"' /etc/libvirt/qemu.conf 2>/dev/null; then
+        problem '/etc/libvirt/qemu.conf does not run guests as oneadmin' 'reinstall opennebula-node-kvm'
+    fi
+}
+
+kvm_facts() {
+    if [ -c /dev/kvm ]; then
+        printf ', "acceleration": true'
+    else
+        printf ', "acceleration": false'
+    fi
+}

@@ -1,0 +1,107 @@
+#!/bin/sh
+# The order of the steps. Everything that can be wrong beforehand is told in preflight, before the first change.
+
+# maybe FUNCTION: parts that this host does not need were not sent.
+maybe() {
+    if command -v "$1" >/dev/null; then
+        "$1"
+    fi
+}
+
+preflight() {
+    for tool in awk base64 cmp df flock getent setpriv stat timeout; do
+        command -v "$tool" >/dev/null || problem "the program $tool is missing" "install $tool on the host"
+    done
+    clock_preflight
+    name=$(uname -n)
+    if ! timeout 15 getent hosts "$name" >/dev/null; then
+        problem "the host cannot resolve its own name $name" "add '127.0.1.1 $name' to /etc/hosts on the host"
+    fi
+    full=$(df -Pk /usr /var | awk -v need="$((PLAN_FREE_MIB * 1024))" 'NR > 1 && $4 < need { print $6 }' | sort -u | one_line)
+    if [ -n "$full" ]; then
+        problem "less than $PLAN_FREE_MIB MiB free in $full" 'make room there'
+    fi
+    account_preflight
+    if detect; then
+        maybe confinement_preflight
+        maybe storage_preflight
+        maybe firewall_preflight
+        "${PLAN_KIND}_preflight"
+        packages_preflight
+    else
+        FAMILY=''
+        "${PLAN_KIND}_preflight"
+    fi
+    settle
+}
+
+# PLAN_NOW is the sender's clock, given beside the script; signatures and certificates are judged by the host's.
+clock_preflight() {
+    clock=$(date +%s)
+    if [ "$clock" -lt "$PLAN_EARLIEST" ]; then
+        problem "the clock says $(date -u +%FT%TZ), which is long past" 'set the clock, enable NTP'
+    elif [ -n "${PLAN_NOW:-}" ]; then
+        skew=$((clock - PLAN_NOW))
+        if [ "${skew#-}" -gt "$PLAN_CLOCK_SKEW" ]; then
+            problem "the clock is $skew s off the control side's (more than $PLAN_CLOCK_SKEW s)" 'set the clock, enable NTP'
+        fi
+    fi
+}
+
+# The host's line of the table of systems: what it is, not what it is said to be. 1: none, and told.
+detect() {
+    # os-release is the host's own file, and root's.
+    # shellcheck disable=SC1091
+    OS_ID=$(. /etc/os-release && printf '%s' "${ID:-unknown}")
+    # shellcheck disable=SC1091
+    OS_VERSION=$(. /etc/os-release && printf '%s' "${VERSION_ID:-unknown}")
+    line=$(printf '%s\n' "$PLAN_SYSTEMS" | awk -v full="$OS_ID:$OS_VERSION" -v major="$OS_ID:${OS_VERSION%%.*}" \
+        '$1 == full || $1 == major { print; exit }')
+    # shellcheck disable=SC2086 # words
+    set -- $line
+    if [ $# -eq 0 ]; then
+        choice=$(printf '%s\n' "$PLAN_SYSTEMS" | cut -d' ' -f1 | one_line)
+        if [ -n "$PLAN_OS" ]; then
+            problem "the host is $OS_ID $OS_VERSION, the config says $PLAN_OS" "correct 'os' of this host in the config"
+        else
+            problem "$OS_ID $OS_VERSION is no system that OpenNebula $PLAN_VERSION has $PLAN_KIND packages for ($choice)" \
+                'install one of these on the host, or set another version'
+        fi
+        return 1
+    fi
+    # shellcheck disable=SC2034 # read by other parts
+    FAMILY=$2 DIRECTORY=$3 LIBVIRT=$4
+}
+
+checks() {
+    account_checks
+    "${PLAN_KIND}_checks"
+    maybe storage_checks
+    settle
+}
+
+# The last line on standard output: one JSON object.
+facts() {
+    printf '{"host": %s, "kind": %s, "os": %s, "package": %s, "version": %s, "confinement": %s' "$(json_string "$PLAN_NAME")" \
+        "$(json_string "$PLAN_KIND")" "$(json_string "$OS_ID $OS_VERSION")" "$(json_string "$PACKAGE")" \
+        "$(json_string "$("${FAMILY}_installed" "$PACKAGE")")" "$(json_string "$(confined_by)")"
+    "${PLAN_KIND}_facts"
+    maybe firewall_facts
+    if [ -n "$CHANGES" ]; then
+        printf ', "changed": true, "changes": ["%s"]}\n' "$(printf '%s' "$CHANGES" | sed 's/ /", "/g')"
+    else
+        printf ', "changed": false, "changes": []}\n'
+    fi
+}
+
+main() {
+    if [ "$(id -u)" -ne 0 ]; then
+        die 'this must run as root' 'give the login user passwordless sudo'
+    fi
+    begin
+    for each_step in $PLAN_STEPS; do
+        step "$each_step"
+        "$(printf '%s' "$each_step" | tr - _)"
+    done
+    facts
+}

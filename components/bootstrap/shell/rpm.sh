@@ -1,0 +1,91 @@
+#!/bin/sh
+# What dnf and zypper share: rpm's database, its keys, and the text of a source.
+#
+# Packages and metadata are both checked by signature. Half an installation looks whole to rpm (files are there, the
+# scriptlets did not run), so what an interrupted run may have left is installed once more.
+
+RPM_KEY=/etc/pki/rpm-gpg/RPM-GPG-KEY-opennebula
+
+# rpm says "not installed" on standard output
+rpm_installed() { if found=$(rpm -q --qf '%{VERSION}-%{RELEASE}\n' "$1" 2>/dev/null); then printf '%s\n' "$found" | tail -n 1; fi; }
+
+rpm_newer() { [ "$(rpm --eval "%{lua:print(rpm.vercmp('$1', '$2'))}")" = 1 ]; }
+
+rpm_source() {
+    printf '[opennebula]\nname=OpenNebula\nbaseurl=%s\nenabled=1\nautorefresh=1\ngpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file://%s' \
+        "$(source_url)" "$1"
+}
+
+rpm_key_fits() { [ -z "$PLAN_KEY" ] || same_text "$RPM_KEY" "$PLAN_KEY"; }
+
+# rpm names a key by the end of its fingerprint: 8 digits, all 40 in newer versions.
+rpm_trusts_key() {
+    rpm -q gpg-pubkey --qf '%{VERSION}\n' 2>/dev/null |
+        awk -v all="$PLAN_FINGERPRINT" '{ short = toupper($1) }
+            length(short) >= 8 && substr(all, length(all) - length(short) + 1) == short { found = 1 }
+            END { exit !found }'
+}
+
+# rpm_other_source FOLDER OURS: files of somebody else that name our source too.
+rpm_other_source() {
+    url=$(source_url)
+    for file in "$1"/*.repo; do
+        if [ "$file" != "$2" ] && [ -f "$file" ] && sed 's/#.*//' "$file" | grep -qF "${url%/}"; then
+            problem "$file names the package source too, perhaps with another key" "rm $file on the host"
+        fi
+    done
+}
+
+# rpm_key_to FILE: the key of the plan, or the host's own if its fingerprint is the plan's. 1: none, and told.
+rpm_key_to() {
+    if [ -n "$PLAN_KEY" ]; then
+        printf '%s\n' "$PLAN_KEY" >"$1"
+        return 0
+    fi
+    if [ ! -f "$RPM_KEY" ]; then
+        problem "the plan has no repository key and the host has no $RPM_KEY" 'set the armored key in the config'
+        return 1
+    fi
+    mkdir -m 0700 "$WORK/gnupg"
+    prints=$(gpg --homedir "$WORK/gnupg" --batch --with-colons --show-keys "$RPM_KEY" 2>>"$LOG" |
+        awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
+    if [ "$prints" != "$PLAN_FINGERPRINT" ]; then
+        problem "$RPM_KEY has fingerprint $(printf '%s' "${prints:-none}" | one_line), the config says $PLAN_FINGERPRINT" \
+            'put the right key there, or correct the fingerprint'
+        return 1
+    fi
+    cp "$RPM_KEY" "$1"
+}
+
+# rpm_settled FILE: nothing to try out, the source is as it should be and the package too.
+rpm_settled() {
+    version_fits "$(rpm_installed "$PACKAGE")" && [ ! -e "$UNFINISHED" ] && rpm_key_fits && rpm_trusts_key &&
+        same_text "$1" "$(rpm_source "$RPM_KEY")"
+}
+
+# rpm_repository FILE: key, trust, source.
+rpm_repository() {
+    mkdir -p "$(dirname "$RPM_KEY")" "$(dirname "$1")"
+    if [ -n "$PLAN_KEY" ]; then
+        put_text "$RPM_KEY" root:root 0644 "$PLAN_KEY"
+    fi
+    if ! rpm_trusts_key; then
+        limited 60 rpm --import "$RPM_KEY" ||
+            die "rpm does not take the repository's key: $(last_words)" "rpm --import $RPM_KEY on the host"
+        changed
+    fi
+    put_text "$1" root:root 0644 "$(rpm_source "$RPM_KEY")"
+}
+
+# dnf calls an installation a success whose scriptlets failed: a host without oneadmin's files. The mark stays.
+rpm_scriptlets() {
+    if grep -qE 'scriptlet failed|Error in [A-Z]* scriptlet' "$LOG"; then
+        said=$(grep -vE '^ *(Running|Installing|Reinstalling|Verifying|Preparing|Cleanup)' "$LOG" |
+            grep -B 1 -E 'scriptlet failed|Error in' | tail -n 4 | one_line)
+        die "a scriptlet of the packages failed: $said" \
+            'mend what it says, then run again: the packages will be installed once more'
+    fi
+}
+
+# All packages of OpenNebula that are there, for installing them once more.
+rpm_present() { rpm -qa --qf '%{NAME}\n' 'opennebula-*' | sort; }

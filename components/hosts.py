@@ -1,0 +1,208 @@
+"""The external hypervisor hosts: prepared over SSH, registered in oned, seen to be monitored.
+
+Runs nothing in the cluster. Makes one Command and one Host resource for each host, and one FleetReady that waits
+for all of them. The Command runs the script over one SSH connection (`components/preparing`); its inputs are what
+concerns that host alone, with the script's digest in place of its text, and no key (ADR 11). Preparing needs only
+oneadmin's public key, so it runs while the database and oned still start; only the registration waits for oned.
+Deliberately not here: the hosts' operating systems, their disks and networks. Outputs: `hosts`, id and state by name.
+
+A host leaves in the opposite order: oned empties and deletes it first, and only then is its Command deleted, because the
+Host depends on it; a removal that stops (VMs) leaves both. A prepared host is not undone: a delete script of the Command,
+which would run at just that moment, would need a host that still answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pulumi
+
+from components import monitoring, naming
+from components.bootstrap.script import HostPlan, remote_command, render
+from components.domain import Version
+from components.host_settings import FleetSettings, HostSettings, PackageSettings, SshSettings, repository
+from components.manifests import content_hash
+from components.monitoring import MonitoringSettings
+from components.oned_conf import render as render_conf
+from components.preparation_settings import PreparationSettings, with_preparation
+from components.preparing.resource import Preparations
+from components.preparing.values import HOST, NOW, Endpoint, Way
+from components.registration.gate import OnedReady
+from components.registration.resource import FleetHost, FleetReady, FleetReadyArgs, Host, HostArgs
+from components.source_position import short
+from components.way_back import WayBackSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostsArgs:
+    """`oned` is waited for before the first registration. `private_key` None = the SSH agent.
+
+    `cluster`: a cluster's name, known once the cluster exists. `remotes`: any text that changes with oned's remote scripts.
+    """
+
+    hosts: tuple[HostSettings, ...]
+    ssh: SshSettings
+    packages: PackageSettings | None
+    fleet: FleetSettings
+    version: Version
+    monitoring: MonitoringSettings
+    way_back: WayBackSettings
+    private_key: pulumi.Input[str] | None
+    oneadmin_public_key: pulumi.Input[str]
+    frontend_name: str
+    frontend_host_public_key: pulumi.Input[str]
+    oned: pulumi.Resource
+    monitor_key: pulumi.Input[str] = ""
+    preparation: PreparationSettings
+    namespace_name: str
+    cluster: Callable[[str], pulumi.Input[str]] = str
+    remotes: str = ""
+
+
+class Hosts(pulumi.ComponentResource):
+    """See the module."""
+
+    hosts: pulumi.Output[dict[str, dict[str, object]]]
+
+    def __init__(self, name: str, args: HostsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("opennebula:index:Hosts", name, None, opts)
+        registered: dict[str, Host] = {}
+        preparations = Preparations(f"{name}-prepare", way(args.ssh), args.private_key)
+        keys = pulumi.Output.all(args.oneadmin_public_key, args.frontend_host_public_key)
+        with short():
+            # Also without hosts: the engine hands today's configuration to a dynamic provider of which something is declared,
+            # and yesterday's when all that is left is to be deleted; then the last hosts would seem to be declared still.
+            ready = OnedReady(f"{name}-oned", pulumi.ResourceOptions(parent=self, depends_on=[args.oned]))
+            for settings in args.hosts:
+                prepared = preparations.command(
+                    settings.name,
+                    endpoint(settings, args.ssh),
+                    keys.apply(partial(script, settings, args)),
+                    pulumi.ResourceOptions(parent=self),
+                )
+                registered[settings.name] = Host(
+                    f"{name}-{settings.name}",
+                    HostArgs(
+                        name=settings.name,
+                        im_mad=settings.driver,
+                        vm_mad=settings.driver,
+                        cluster=args.cluster(settings.cluster),
+                        labels=settings.labels,
+                        reserved_cpu=settings.reserved_cpu,
+                        reserved_memory=settings.reserved_memory,
+                        state=settings.state,
+                        adopt=settings.adopt,
+                        drain=drain(settings),
+                        owner=args.fleet.owner,
+                    ),
+                    # Real orders without a data edge: a host is probed as soon as it is registered, so it must be prepared;
+                    # and oned must answer.
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=[prepared, ready]),
+                )
+        if registered:
+            FleetReady(
+                f"{name}-monitored",
+                FleetReadyArgs(
+                    hosts=[
+                        FleetHost(name=item.name, id=registered[item.name].host_id, state=item.state)
+                        for item in args.hosts
+                    ],
+                    trigger=pulumi.Output.from_input(args.monitor_key).apply(
+                        lambda key: content_hash(render_conf(monitoring.entries(args.monitoring, args.version)), key)
+                    ),
+                    remotes=args.remotes,
+                    limit_seconds=args.fleet.wait,
+                    poll_seconds=args.fleet.poll,
+                    reprobe_seconds=args.fleet.reprobe,
+                    monitoring_interval_seconds=args.monitoring.host_interval,
+                    push_target=f"{args.monitoring.address}:{args.monitoring.port} (TCP and UDP)",
+                    monitor_log=f"`kubectl -n {args.namespace_name} exec {naming.ONED}-0 -c oned -- "
+                    "tail /var/log/one/monitor.log`",
+                ),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        self.hosts = pulumi.Output.all(**{name: host.host_id for name, host in registered.items()}).apply(
+            partial(listing, {item.name: item.kind.value for item in args.hosts})
+        )
+        self.register_outputs({"hosts": self.hosts})
+
+
+def drain(host: HostSettings) -> dict[str, str | float] | None:
+    """A host's own way of being emptied. The fleet's is not written into every host's state: the provider reads it."""
+    return None if host.drain is None else host.drain.model_dump()
+
+
+def endpoint(host: HostSettings, ssh: SshSettings) -> Endpoint:
+    """Where the host's sshd is, and its pinned key."""
+    return Endpoint(host.user or ssh.user, host.ssh_address, host.port, host.host_key)
+
+
+def way(ssh: SshSettings) -> Way:
+    """How hosts are reached: through the pinned bastion where there is one, and every wait bounded."""
+    bastion = ssh.bastion
+    return Way(
+        bastion=Endpoint(bastion.user or ssh.user, bastion.host, bastion.port, bastion.host_key) if bastion else None,
+        connect=ssh.dial_timeout,
+        attempts=ssh.dial_attempts,
+        login=ssh.login_timeout,
+        silence=ssh.silence,
+        limit=ssh.script_timeout,
+        handshakes=bastion.handshakes if bastion else 0,
+        command=remote_command(HOST, ssh.script_timeout, NOW),
+    )
+
+
+def listing(kinds: Mapping[str, str], ids: Mapping[str, float]) -> dict[str, dict[str, object]]:
+    """Id and kind by host name. Numbers come back from the engine as floats."""
+    return {name: {"id": int(ids[name]), "kind": kind} for name, kind in kinds.items()}
+
+
+def script(host: HostSettings, args: HostsArgs, public_keys: Sequence[str]) -> str:
+    """The text that prepares one host, given oneadmin's and the front-end's public keys. Nothing in it is secret."""
+    oneadmin_key, frontend_key = public_keys
+    if args.packages is None:
+        raise ValueError("hosts need opennebula:packages")
+    known, address = front_end(args, frontend_key)
+    plan = HostPlan(
+        name=host.name,
+        kind=host.kind.value,
+        version=args.version.value,
+        repository=repository(args.packages),
+        oneadmin_public_key=oneadmin_key,
+        frontend_known_hosts=(known,),
+        frontend_address=address,
+    )
+    return render(with_preparation(plan, host, args.preparation))
+
+
+def front_end(args: HostsArgs, key: str) -> tuple[str, str | None]:
+    """The hosts' known_hosts line of the front-end, and where its name is reached.
+
+    Without the way back nothing answers under that name; the key is pinned all the same, so that a host that is
+    prepared today trusts nobody else tomorrow.
+    """
+    way_back = args.way_back
+    if not way_back.enabled:
+        return f"{args.frontend_name} {key}", None
+    return f"[{args.frontend_name}]:{way_back.port} {key}", way_back.address or args.monitoring.address
+
+
+def ssh_files(hosts: Sequence[HostSettings]) -> dict[str, str]:
+    """How oned's ssh reaches the hosts: their real addresses by the names that oned uses, and their pinned keys.
+
+    By this no DNS is needed for the hosts, and a host's key is known under its name whatever its address or port.
+    """
+    stanzas = [
+        f"Host {host.name}\n"
+        f"    HostName {host.ssh_address}\n"
+        f"    Port {host.port}\n"
+        f"    User oneadmin\n"
+        f"    HostKeyAlias {host.name}\n"
+        for host in hosts
+    ]
+    return {
+        "hosts.conf": "".join(stanzas) or "# no hosts\n",
+        "known_hosts": "".join(f"{host.name} {host.host_key}\n" for host in hosts) or "# no hosts\n",
+    }

@@ -1,0 +1,40 @@
+"""Where a component's objects go and how its pods get their image: the same few values for every daemon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+
+from components import naming
+from components.manifests import Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """`namespace` is the resource's output, `namespace_name` the same as a plain value, for texts that name Services."""
+
+    namespace: pulumi.Input[str]
+    namespace_name: str
+    image_pull_policy: str
+    image_pull_secrets: tuple[str, ...] = ()
+
+    def meta(self, component: str, object_name: pulumi.Input[str] | None = None) -> Manifest:
+        """Metadata of an object of a component; without a name the provider invents one."""
+        found: Manifest = {"namespace": self.namespace, "labels": naming.labels(component)}
+        if object_name is not None:
+            found["name"] = object_name
+        return found
+
+    def url(self, service: str, port: int, scheme: str = "http") -> str:
+        """How another pod reaches a Service of this namespace."""
+        return f"{scheme}://{naming.service_dns(service, self.namespace_name)}:{port}"
+
+
+def configuration(parent: pulumi.Resource) -> pulumi.ResourceOptions:
+    """Options of a ConfigMap whose name is made of its content: an older one is left where it is.
+
+    After a failed update the engine still means to delete the one that it replaced. Going back to the configuration of
+    before takes that very object over, by its name, and the late delete would take it from under the new pod.
+    """
+    return pulumi.ResourceOptions(parent=parent, retain_on_delete=True)

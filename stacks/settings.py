@@ -1,0 +1,321 @@
+"""The stack's configuration: what the program reads of Pulumi's config, and every rule about it.
+
+The registration provider runs in a process of its own and reads four of the same keys there; it trusts these rules.
+
+`parse` is pure but for the files that the configuration names: a mapping of config values in, `StackSettings` or one
+ConfigError with every problem out. `load` is the thin part that asks Pulumi. Rules of one value are in
+`components/domain.py`, of one section beside its component, of secret values in `stacks/secrets.py`, of two values in
+`stacks/problems.py`, of the list of hosts in `stacks/host_list.py`. Nothing is touched before all of them hold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
+from pydantic import Field, ValidationError
+
+from components.authentication_settings import AuthenticationSettings
+from components.clusters import ClusterSettings
+from components.datastore_settings import DatastoreSettings
+from components.domain import SHAPE, DnsLabel, Image, Network, Seconds, Section, Version
+from components.drivers import DriverSettings
+from components.fireedge_settings import FireEdgeSettings
+from components.hem import HemSettings
+from components.host_settings import FleetSettings, HostSettings, PackageSettings, SshSettings
+from components.ingress_secret_check import check_secret
+from components.ingress_settings import IngressSettings
+from components.ldap_check import check_servers
+from components.ldap_passwords import PASSWORDS_KEY, parse_passwords
+from components.mariadb import MariaDBSettings
+from components.monitoring import MonitoringSettings
+from components.naming import PROJECT
+from components.oned_settings import OnedSettings
+from components.oneflow_settings import OneFlowSettings
+from components.onegate_settings import OneGateSettings
+from components.preparation_settings import PreparationSettings
+from components.registration.kube import Cluster
+from components.scheduler import SchedulerSettings
+from components.storage import StorageSettings
+from components.sunstone_settings import SunstoneSettings
+from components.way_back import WayBackSettings
+from stacks import host_list
+from stacks.problem import Problem
+from stacks.problems import cross_problems
+from stacks.secrets import SECRETS, Secrets
+from stacks.tiers import Tier
+
+
+class KubernetesSettings(Section):
+    """The cluster that carries the control plane."""
+
+    kubeconfig: str | None = Field(
+        default=None, description="path of the kubeconfig; $KUBECONFIG or ~/.kube/config when left out"
+    )
+    context: str | None = Field(default=None, description="context of the kubeconfig; its current one when left out")
+    namespace: DnsLabel = Field(
+        default="opennebula", description="namespace of the control plane; made by this program"
+    )
+
+
+class ImagesSettings(Section):
+    """Images of the pods."""
+
+    oned: Image = Field(description="image of the oned pod, with the entrypoints of images/oned")
+    fireedge: Image | None = Field(default=None, description="needed while fireedge is enabled")
+    oneflow: Image | None = Field(default=None, description="needed while oneflow is enabled")
+    onegate: Image | None = Field(default=None, description="needed while onegate is enabled")
+    sunstone: Image | None = Field(default=None, description="needed while sunstone is enabled")
+    mariadb: Image = Field(description="any image with MariaDB's standard server binaries, 10.6 or newer")
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        default="Always",
+        description="of all images. Always asks the registry at every start, so that a node's copy serves nobody without "
+        "the pull Secret and a moved tag is seen; IfNotPresent restarts pods while the registry is away",
+    )
+    pull_secrets: tuple[DnsLabel, ...] = Field(default=(), description="names of image pull Secrets in the namespace")
+
+
+class NetworkSettings(Section):
+    """Networks outside the cluster that the control plane talks to."""
+
+    hypervisors: tuple[Network, ...] = Field(
+        default=(), description="networks of the hosts, as pods see them: allowed for ssh out and monitoring in"
+    )
+    api_clients: tuple[Network, ...] = Field(
+        default=(), description="networks that may call XML-RPC (plain HTTP) in the cluster; a port-forward needs none"
+    )
+
+
+class ApiSettings(Section):
+    """How the registration of hosts reaches oned: through the kubeconfig, unless a URL is given."""
+
+    url: str | None = Field(
+        default=None, pattern=r"^https?://\S+$", description="XML-RPC URL; a port-forward to oned's pod when left out"
+    )
+    allow_clear: bool = Field(
+        default=False,
+        description="let url be http:// to another machine: every call carries oneadmin's password, in clear on that way",
+    )
+    connect_timeout: Seconds = Field(default=5, description="seconds to connect to oned")
+    read_timeout: Seconds = Field(default=30, description="seconds that oned may be silent")
+    wait_seconds: Seconds = Field(default=300, description="seconds that an operation waits for oned to answer at all")
+    max_connections: int = Field(
+        default=8, ge=1, le=8, description="connections to oned at once; half of what it serves as shipped"
+    )
+    requests_per_second: int = Field(default=30, ge=1, le=1000, description="OpenNebula's guide was tested with 30")
+
+
+class StackSettings(Section):
+    """All that an operator decides for one environment, as written in Pulumi.<stack>.yaml."""
+
+    version: Version = Field(default=Version.V7_4, description="OpenNebula release: 7.4, or 6.10 (LTS)")
+    tier: Tier = Field(default=Tier.SMALL, description="sizing: small (10 hosts), medium (100), large (1,000)")
+    kubernetes: KubernetesSettings = KubernetesSettings()
+    images: ImagesSettings
+    storage: StorageSettings = StorageSettings()
+    database: MariaDBSettings = MariaDBSettings()
+    oned: OnedSettings = OnedSettings()
+    monitoring: MonitoringSettings
+    scheduler: SchedulerSettings = SchedulerSettings()
+    drivers: DriverSettings = DriverSettings()
+    hem: HemSettings = HemSettings()
+    way_back: WayBackSettings = WayBackSettings()
+    fireedge: FireEdgeSettings = FireEdgeSettings()
+    oneflow: OneFlowSettings = OneFlowSettings()
+    onegate: OneGateSettings = OneGateSettings()
+    sunstone: SunstoneSettings = SunstoneSettings()
+    ingress: IngressSettings = IngressSettings()
+    authentication: AuthenticationSettings = AuthenticationSettings()
+    network: NetworkSettings = NetworkSettings()
+    api: ApiSettings = ApiSettings()
+    ssh: SshSettings = SshSettings()
+    packages: PackageSettings | None = Field(default=None, description="needed as soon as there are hosts")
+    preparation: PreparationSettings = PreparationSettings()
+    fleet: FleetSettings = FleetSettings()
+    clusters: tuple[ClusterSettings, ...] = Field(
+        default=(), description="OpenNebula clusters that this stack makes; hosts and datastores may name others"
+    )
+    datastores: tuple[DatastoreSettings, ...] = Field(default=(), description="where images and disks are")
+    hosts: tuple[HostSettings, ...] = Field(default=(), description="the hypervisors")
+
+
+class ConfigError(pulumi.RunError):
+    """Everything wrong with the configuration, one line each. A RunError is shown without a traceback."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        count = len(self.problems)
+        head = f"{count} problem{'s' if count > 1 else ''} in the stack's configuration; nothing was touched:"
+        super().__init__("\n".join([head, *(f"  {problem}" for problem in self.problems)]))
+
+
+def load() -> tuple[StackSettings, Secrets]:
+    """Settings and secrets of the running stack. Raises ConfigError."""
+    # pulumi.Config cannot list its keys, and an unknown key is a typo that must not pass silently.
+    found: dict[str, str] = {**get_config_env(), **CONFIG.get()}
+    prefix = f"{PROJECT}:"
+    values = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
+    problems = [*_clear_secrets(values), *passphrase_problems(os.environ)]
+    try:
+        settings = parse(values)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    if unreachable := [*ldap_problems(settings, values), *certificate_problems(settings)]:
+        raise ConfigError(unreachable)
+    config = pulumi.Config(PROJECT)
+    secrets = Secrets(**{_snake(key): config.get_secret(key) for key in SECRETS})
+    return settings, secrets
+
+
+def parse(values: Mapping[str, str], read: host_list.Reader = host_list.read_file) -> StackSettings:
+    """Settings from config values as Pulumi hands them over: text, JSON text for structured ones. Raises ConfigError.
+
+    `read` gives the text of a file that the configuration names.
+    """
+    problems: list[Problem] = []
+    raw: dict[str, Any] = {}
+    known = [*(str(field.alias) for field in StackSettings.model_fields.values()), *host_list.SOURCES]
+    for key, value in values.items():
+        if key in SECRETS:
+            try:
+                SECRETS[key].check(value)
+            except ValueError as error:
+                problems.append(Problem(key, str(error)))
+        elif key in known:
+            raw[key] = _decode(key, value, problems)
+        else:
+            problems.append(Problem(key, f"unknown key; known are {', '.join(sorted([*known, *SECRETS]))}"))
+    broken = {problem.path for problem in problems}
+    raw = {key: value for key, value in raw.items() if key not in broken}
+    hosts = host_list.assemble(raw, read)
+    settings: StackSettings | None = None
+    try:
+        settings = StackSettings.model_validate_json(json.dumps(hosts.raw))
+    except ValidationError as error:
+        problems += hosts.relocate(problem for problem in _from_pydantic(error) if problem.path not in broken)
+    problems += hosts.problems
+    if settings is not None:
+        good = {key: value for key, value in values.items() if key in SECRETS and key not in broken}
+        problems += hosts.relocate(cross_problems(settings, good))
+    if problems or settings is None:
+        raise ConfigError(problems)
+    return settings
+
+
+def ldap_problems(settings: StackSettings, values: Mapping[str, str]) -> list[Problem]:
+    """What the LDAP servers themselves say; nobody is asked with `authentication.ldap.check: false`."""
+    ldap = settings.authentication.ldap
+    if ldap is None:
+        return []
+    return [Problem(*found) for found in check_servers(ldap, parse_passwords(values.get(PASSWORDS_KEY)))]
+
+
+def certificate_problems(settings: StackSettings) -> list[Problem]:
+    """What the Secret of `ingress.tls` of kind secret is; the cluster is asked for no other kind."""
+    found = settings.kubernetes
+    cluster = Cluster(kubeconfig=found.kubeconfig, context=found.context, namespace=found.namespace)
+    return [Problem(*each) for each in check_secret(settings.ingress, cluster, pulumi.log.warn)]
+
+
+def passphrase_problems(environ: Mapping[str, str]) -> list[Problem]:
+    """An empty passphrase encrypts nothing. Looked at in the environment, where the engine itself takes it from."""
+    file = environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")
+    if file:
+        path = Path(file)
+        if path.is_file() and not path.read_text().strip():
+            return [
+                Problem(
+                    "(passphrase)",
+                    f"{file} is empty: everybody could read the stack's secrets. Write a passphrase into it",
+                )
+            ]
+        return []
+    if environ.get("PULUMI_CONFIG_PASSPHRASE") == "":
+        text = "PULUMI_CONFIG_PASSPHRASE is empty: everybody could read the secrets. Set one, or unset it where a key service encrypts"
+        return [Problem("(passphrase)", text)]
+    return []
+
+
+def _clear_secrets(values: Mapping[str, str]) -> Iterator[Problem]:
+    for key in SECRETS:
+        if key in values and not is_config_secret(f"{PROJECT}:{key}"):
+            yield Problem(key, f"stands in clear; set it with: pulumi config set --secret {PROJECT}:{key}")
+
+
+def _decode(key: str, value: str, problems: list[Problem]) -> Any:
+    field = next((field for field in StackSettings.model_fields.values() if field.alias == key), None)
+    if key == "hostKeysFile" or (field is not None and field.annotation in (Version, Tier)):
+        return value
+    try:
+        found = json.loads(value)
+        json.dumps(found, ensure_ascii=False).encode()
+    except json.JSONDecodeError:
+        problems.append(Problem(key, "must be a structured value (a YAML mapping or list), not plain text"))
+        return None
+    except UnicodeEncodeError:
+        problems.append(Problem(key, "contains half a character (a lone surrogate), which no file can hold"))
+        return None
+    return found
+
+
+# Where a value's `kind` decides which model it is, and the kinds. pydantic puts the kind into an error's place, right
+# after the value's own; a YAML path has none there.
+UNIONS: dict[str, tuple[str, ...]] = {
+    "ingress.tls": ("secret", "certManager", "inline"),
+    "datastores[]": ("local", "nfs", "ceph"),
+    "hosts[]": ("kvm", "lxc"),
+}
+
+
+def _from_pydantic(error: ValidationError) -> Iterator[Problem]:
+    items = error.errors(include_url=False, include_context=True, include_input=False)
+    for item in items:
+        place = item["loc"]
+        # A list whose entries are wrong counts as empty too, and that would be a second line about one mistake.
+        if item["type"] == "too_short" and any(
+            other["loc"] != place and other["loc"][: len(place)] == place for other in items
+        ):
+            continue
+        path = general = ""
+        inside = False  # of a union's member: what follows is a key, even one that is spelled like a kind
+        for part in item["loc"]:
+            # pydantic's mark for a mapping's key that is wrong, not its value; and ours for a union of plain values
+            if part == "[key]" or str(part).startswith(SHAPE):
+                continue
+            if part in UNIONS.get(general, ()) and not inside:
+                inside = True
+                continue
+            inside = False
+            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+            general += "[]" if isinstance(part, int) else f".{part}" if general else str(part)
+        context = item.get("ctx", {})
+        kinds = re.findall(r"'([^']+)'", str(context.get("expected_tags", ""))) or UNIONS.get(general, ())
+        yield Problem(path, _words(item["type"], item["msg"], kinds))
+
+
+def _words(error: str, message: str, kinds: Sequence[str]) -> str:
+    plain = {
+        "extra_forbidden": "unknown key; remove it or check its spelling (docs/configuration.md lists all keys)",
+        "missing": "is required",
+        "union_tag_not_found": f"needs {_choice([f'kind: {kind}' for kind in kinds])}",
+        "union_tag_invalid": f"kind must be {_choice(kinds)}",
+    }
+    if error in plain:
+        return plain[error]
+    return message.removeprefix("Value error, ")
+
+
+def _choice(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), *words[-1:]] if len(words) > 1 else words)
+
+
+def _snake(camel: str) -> str:
+    return "".join(f"_{character.lower()}" if character.isupper() else character for character in camel)
