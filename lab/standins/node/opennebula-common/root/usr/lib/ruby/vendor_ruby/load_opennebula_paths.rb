@@ -1,0 +1,1 @@
+../../one/ruby/load_opennebula_paths.rb

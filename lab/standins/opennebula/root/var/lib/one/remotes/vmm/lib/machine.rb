@@ -1,0 +1,42 @@
+# A "machine" of the rehearsal: a process with a machine's name, its context and its way to OneGate, and nothing else.
+# Arguments: name, directory of the machine on this host, file for the process id.
+#
+# Like a guest with OpenNebula's context packages it says READY to OneGate when its context asks for that, and tries
+# until OneGate takes it. Then it sleeps.
+
+require 'net/http'
+require 'uri'
+
+PAUSE_SECONDS = 2
+
+name, directory, pid_file = ARGV
+$PROGRAM_NAME = name
+File.write("#{pid_file}.new", "#{Process.pid}\n")
+File.rename("#{pid_file}.new", pid_file)
+
+def context_of(directory)
+  path = Dir.glob("#{directory}/disk.*/context.sh").first or return {}
+  context = File.read(path).scan(/^([A-Z0-9_]+)='((?:[^']|'\\'')*)'$/m).to_h.transform_values { |v| v.gsub("'\\''", "'") }
+  token = File.join(File.dirname(path), 'token.txt')
+  context['TOKENTXT'] = File.read(token).strip if File.exist?(token)
+  context
+end
+
+def ready?(context)
+  uri = URI("#{context.fetch('ONEGATE_ENDPOINT').chomp('/')}/vm")
+  request = Net::HTTP::Put.new(uri)
+  request['X-ONEGATE-TOKEN'] = context.fetch('TOKENTXT')
+  request['X-ONEGATE-VMID'] = context.fetch('VMID')
+  request.body = 'READY=YES'
+  Net::HTTP.start(uri.host, uri.port, use_ssl: uri.scheme == 'https', open_timeout: 5, read_timeout: 20) do |http|
+    http.request(request).is_a?(Net::HTTPSuccess)
+  end
+rescue SystemCallError, SocketError, Timeout::Error, EOFError
+  false
+end
+
+context = context_of(directory)
+if context['REPORT_READY'].to_s.upcase == 'YES' && context.key?('ONEGATE_ENDPOINT') && context.key?('TOKENTXT')
+  sleep(PAUSE_SECONDS) until ready?(context)
+end
+exec(['sleep', name], 'infinity')
