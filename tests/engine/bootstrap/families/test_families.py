@@ -1,0 +1,110 @@
+"""The real script on every system of the table: prepared once, unchanged the second time, whole after a cut anywhere."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from components.bootstrap.script import render, steps
+from components.bootstrap.systems import BY_KEY
+from tests.bootstrap.evidence import GROUND
+from tests.engine.bootstrap.bench import in_step, killed_before
+from tests.engine.bootstrap.families.roots import Root, start
+
+pytestmark = pytest.mark.engine
+
+_RHEL = "sed -i s/enabled=0/enabled=1/ /etc/yum.repos.d/codeready*.repo; rpm -i --nodeps /srv/archive/baseos/epel-release-1-1.noarch.rpm"
+_RUNS = [(key, release) for key in GROUND for release in BY_KEY[key].kvm]
+
+
+def _subscribed(root: Root) -> None:
+    """On RHEL the operator enables CRB and EPEL: a subscription is needed for it."""
+    if root.system.startswith("rhel"):
+        root.root(_RHEL)
+
+
+@pytest.mark.parametrize(("system", "release"), _RUNS)
+def test_prepared_once_and_the_second_run_changes_nothing(system: str, release: str) -> None:
+    with start(system, release) as root:
+        _subscribed(root)
+        first = root.prepare(os=None)  # found out, not declared
+        assert first.steps == list(steps(root.plan()))
+        assert first.facts["os"].split()[0] == system.split(":", maxsplit=1)[0]
+        assert first.facts["changes"][:2] == ["repository", "package"]
+        root.assert_whole()
+
+
+@pytest.mark.parametrize("system", ["almalinux:9", "debian:13"])
+def test_lxc_hosts(system: str) -> None:
+    with start(system) as root:
+        assert "lxc" in root.prepare(kind="lxc").facts["changes"]
+        root.assert_whole(kind="lxc")
+        assert "root:600100001:65537\n" in root.root("cat /etc/subuid")
+
+
+@pytest.mark.parametrize("step", steps(Root.example())[1:])
+@pytest.mark.parametrize("system", ["almalinux:9", "sles:15", "debian:13"])
+def test_killed_before_any_step_the_next_run_completes(system: str, step: str) -> None:
+    with start(system) as root:
+        killed = root.prepare(killed_before(render(root.plan()), step))
+        assert killed.code != 0
+        assert killed.steps[-1] == step
+        root.assert_whole()
+
+
+@pytest.mark.parametrize("delay", [0.2, 0.6, 1.0, 1.4])
+@pytest.mark.parametrize("system", ["almalinux:9", "sles:15"])
+def test_power_cut_in_the_installation_the_next_run_completes(system: str, delay: float) -> None:
+    with start(system) as root:
+        running = root.start_preparing("package")
+        time.sleep(delay)  # no race is hidden: any moment will do, and the installation takes a second or two
+        root.power_cut(running)
+        root.assert_whole()
+
+
+@pytest.mark.parametrize("system", ["almalinux:9", "sles:15"])
+def test_half_an_installation_that_looks_whole_to_rpm_is_done_again(system: str) -> None:
+    with start(system) as root:
+        root.prepare()
+        root.root(
+            ": >/var/lib/one-bootstrap.unfinished; rm /etc/sudoers.d/opennebula-node-kvm; gpasswd -d oneadmin kvm || true"
+        )
+        root.root("sed -i /oneadmin/d /etc/libvirt/qemu.conf")
+        assert "package" in root.prepare().facts["changes"]
+        root.assert_whole()
+
+
+@pytest.mark.parametrize("system", ["almalinux:9", "sles:15"])
+def test_another_release_is_installed_when_wanted_and_never_an_older_one(system: str) -> None:
+    with start(system) as root:
+        root.prepare()
+        newer = root.repository(url="file:///srv/archive/newer")
+        assert root.prepare(repository=newer).facts["version"] == "7.4.0-1"  # 7.4.0 is a 7.4 as well
+        upgraded = root.prepare(repository=newer, version="7.4.1")
+        assert (upgraded.facts["version"], upgraded.facts["changes"]) == ("7.4.1-1", ["package"])
+        older = root.prepare(version="7.4.0")
+        assert "opennebula-node-kvm 7.4.1-1 is installed, newer than 7.4.0-1" in older.complaint
+
+
+def test_the_whole_run_can_be_cut_while_a_package_manager_waits() -> None:
+    with start("almalinux:9") as root:
+        slow = root.prepare(
+            in_step(render(root.plan(install_limit=1)), "package", "redhat_install() { with_lock 1 sleep 30; }")
+        )
+        assert slow.code != 0
+        root.assert_whole()
+
+
+@pytest.mark.parametrize("system", ["almalinux:9", "sles:15"])
+def test_a_scriptlet_that_fails_is_told_and_the_packages_come_once_more(system: str) -> None:
+    with start(system) as root:
+        root.root("mv /usr/bin/ssh-keygen /usr/bin/away")  # dnf calls the installation a success
+        for _ in range(2):
+            complaint = root.prepare().complaint
+            assert "a scriptlet of the packages failed: " in complaint
+            assert "ssh-keygen: No such file or directory" in complaint
+        root.root("mv /usr/bin/away /usr/bin/ssh-keygen")
+        assert "package" in root.prepare().facts["changes"]
+        root.root("test -f /var/lib/one/.ssh/id_rsa")
+        root.assert_whole()

@@ -1,0 +1,42 @@
+"""`python -m lab`: what people see when some hosts failed, and when everything did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab import __main__ as command_line
+from lab import rehearsal, status
+from lab.errors import Incomplete, LabError
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "collect", lambda _options: {})
+    monkeypatch.setattr(status, "table", lambda _found: "THE TABLE")
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: LabError) -> None:
+    def up(_options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(rehearsal, "up", up)
+
+
+@pytest.mark.usefixtures("table")
+def test_when_some_hosts_failed_the_others_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, Incomplete("3 of 20 hosts failed"))
+    assert command_line.main(["up"]) == 1
+    captured = capsys.readouterr()
+    assert "THE TABLE" in captured.out and "3 of 20 hosts failed" in captured.err
+
+
+@pytest.mark.usefixtures("table")
+def test_any_other_failure_is_shown_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    failing(monkeypatch, LabError("no cluster"))
+    assert command_line.main(["up"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and "no cluster" in captured.err

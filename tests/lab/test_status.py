@@ -1,0 +1,115 @@
+"""What `make status` makes of pods and answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from lab import reach, status
+from stacks.settings import StackSettings
+from tests.program.test_program import lts_like, stack_config
+
+OUTSIDE = {"fireedge": "https://cloud.example/fireedge/sunstone", "api": "https://api.example/RPC2"}
+
+
+def pod(role: str, ready: bool = True, **containers: bool) -> dict[str, Any]:
+    named = {name.replace("_", "-"): state for name, state in containers.items()}
+    return {"name": f"{role}-0", "role": role, "ready": ready, "containers": named}
+
+
+def settings(values: Mapping[str, str], **changes: Any) -> StackSettings:
+    raw: dict[str, Any] = {}
+    for key, text in values.items():
+        name = key.removeprefix("opennebula:")
+        if name in {str(field.alias) for field in StackSettings.model_fields.values()}:
+            raw[name] = text if name in ("version", "tier") else json.loads(text)
+    return StackSettings.model_validate_json(json.dumps(raw | changes))
+
+
+def told(monkeypatch: pytest.MonkeyPatch, answer: reach.Answer) -> list[str]:
+    """Every URL is answered like this; the ones that are asked."""
+    asked: list[str] = []
+
+    def ask_all(urls: Mapping[str, str], **_: object) -> dict[str, reach.Answer]:
+        asked.extend(urls)
+        return dict.fromkeys(urls, answer)
+
+    monkeypatch.setattr(reach, "ask_all", ask_all)
+    return asked
+
+
+def test_ready_pods_behind_a_url_that_does_not_answer_are_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = told(monkeypatch, reach.Answer(False, "answers 503"))
+    found = status.outside_answers(OUTSIDE, {"fireedge": True, "oned": True})
+    assert asked == ["fireedge", "api"]
+    assert found["api"] == {"name": "api", "url": OUTSIDE["api"], "ready": False, "why": "answers 503"}
+
+
+def test_what_this_machine_cannot_tell_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    told(monkeypatch, reach.Answer(None, "the name is not known"))
+    found = status.outside_answers(OUTSIDE, {"fireedge": True, "oned": True})
+    assert (found["api"]["ready"], found["api"]["why"]) == (None, "the name is not known; its pods are ready")
+
+
+def test_nobody_asks_for_a_daemon_whose_pods_are_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = told(monkeypatch, reach.Answer(True))
+    found = status.outside_answers(OUTSIDE, {"fireedge": True, "oned": False})
+    assert asked == ["fireedge"]
+    assert found["fireedge"]["ready"] is True
+    assert (found["api"]["ready"], found["api"]["why"]) == (False, "its pods are not ready")
+
+
+def test_parts_are_what_the_settings_run() -> None:
+    pods = [
+        pod("mariadb", mariadb=True),
+        pod("oned", oned=True, hem=True, way_back=False),
+        pod("fireedge", fireedge=True, guacd=True),
+        pod("fireedge", fireedge=True, guacd=False),
+    ]
+    dev = settings(stack_config("dev"))
+    assert list(status.parts(dev, pods)) == [
+        {"name": "mariadb", "ready": True},
+        {"name": "hem", "ready": True},
+        {"name": "guacd", "ready": False},
+    ]
+    more = settings(stack_config("dev"), wayBack={"enabled": True}, hem={"enabled": False})
+    assert {"name": "way back", "ready": False} in list(status.parts(more, pods))
+    assert "hem" not in {part["name"] for part in status.parts(more, pods)}
+    lts = settings(lts_like())
+    names = [part["name"] for part in status.parts(lts, [])]
+    assert names == ["mariadb", "scheduler", "hem", "guacd", "novnc"]
+    assert not any(part["ready"] for part in status.parts(lts, []))
+
+
+def test_the_table_says_what_is_wrong() -> None:
+    endpoints = [
+        {"name": "oned", "url": "http://oned.one.svc:2633/RPC2", "ready": True, "why": ""},
+        {"name": "fireedge", "url": OUTSIDE["fireedge"], "ready": False, "why": "answers 503"},
+        {"name": "api", "url": OUTSIDE["api"], "ready": None, "why": "the name is not known; its pods are ready"},
+    ]
+    text = status.table(
+        {
+            "endpoints": endpoints,
+            "parts": [{"name": "mariadb", "ready": True}, {"name": "guacd", "ready": False}],
+            "hosts": [],
+            "pods": [],
+            "kubeconfig": "k",
+            "password": "kubectl -n one get",
+            "namespace": "one",
+        }
+    )
+    assert text.startswith(
+        "ENDPOINT  READY    URL\n"
+        "oned      yes      http://oned.one.svc:2633/RPC2\n"
+        "fireedge  no       https://cloud.example/fireedge/sunstone\n"
+        "api       unknown  https://api.example/RPC2\n"
+        "fireedge: answers 503\n"
+        "api: the name is not known; its pods are ready\n"
+        "\n"
+        "PART     READY\n"
+        "mariadb  yes\n"
+        "guacd    no\n"
+    )

@@ -1,0 +1,340 @@
+"""The whole program, `__main__.py` itself, on the dev and prod configuration: rules that must hold for the graph."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import runpy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.generated.keys import new_key_pair
+from components.hosts import way
+from components.manifests import content_hash
+from components.preparing.values import Target
+from policy.rules import violations
+from stacks.secrets import SECRETS
+from stacks.settings import ConfigError, parse
+from tests.examples import host
+from tests.graph import Graph, deploy, reveal
+from tests.openpgp_key import ARMORED, FINGERPRINT
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = new_key_pair().private_key
+
+
+def stack_config(name: str) -> dict[str, str]:
+    """The values of Pulumi.<name>.yaml as the engine hands them over, with what an operator must fill in."""
+    values: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{name}.yaml").read_text())["config"]
+    if "opennebula:packages" in values:
+        # The example cannot carry a real repository key.
+        values["opennebula:packages"] |= {"key": ARMORED, "fingerprint": FINGERPRINT}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+    return texts | ({"opennebula:sshPrivateKey": KEY} if values.get("opennebula:hosts") else {})
+
+
+def run(config: dict[str, str]) -> Graph:
+    secrets = [f"opennebula:{key}" for key in SECRETS]
+    return deploy(
+        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"), config=config, secret_keys=secrets
+    )
+
+
+@cache
+def graph(name: str) -> Graph:
+    return run(config_of(name))
+
+
+def config_of(name: str) -> dict[str, str]:
+    """Of an example: a tracked stack file's, or one of the two that stand here."""
+    made = {"lab": lab_like, "lts": lts_like}
+    return made[name]() if name in made else stack_config(name)
+
+
+def lab_like() -> dict[str, str]:
+    """dev with two hosts, as the lab has it."""
+    prod = stack_config("prod")
+    return stack_config("dev") | {
+        "opennebula:hosts": json.dumps([host("kvm-1", address="198.51.100.5"), host("lxc-1", address="198.51.100.6")]),
+        "opennebula:packages": prod["opennebula:packages"],
+        "opennebula:network": prod["opennebula:network"],
+        "opennebula:sshPrivateKey": KEY,
+    }
+
+
+def lts_like() -> dict[str, str]:
+    """The same with 6.10: every daemon that it has, the ones that people see behind an ingress."""
+    daemons = ("oned", "fireedge", "oneflow", "onegate", "sunstone")
+    images = {name: f"registry.example/one/{name}:6.10.5" for name in daemons}
+    values = {
+        "images": {**images, "mariadb": "docker.io/library/mariadb:10.11.14"},
+        "onegate": {
+            "enabled": True,
+            "exposure": "loadBalancer",
+            "address": "192.0.2.11",
+            "vmNetworks": ["100.64.0.0/16"],
+        },
+        "sunstone": {"enabled": True, "publicFireedgeUrl": "https://cloud.example.com"},
+        "ingress": {
+            "enabled": True,
+            "className": "nginx",
+            "controllerNamespace": "ingress-nginx",
+            "tls": {"kind": "certManager", "clusterIssuer": "letsencrypt"},
+            "hosts": {"fireedge": "cloud.example.com", "sunstone": "classic.example.com"},
+        },
+    }
+    texts = {f"opennebula:{key}": json.dumps(value) for key, value in values.items()}
+    return lab_like() | {"opennebula:version": "6.10"} | texts
+
+
+stacks = pytest.mark.parametrize("name", ["dev", "prod", "lab", "lts"])
+
+
+@stacks
+def test_every_rule_holds(name: str) -> None:
+    found = [line for r in graph(name).records for line in violations(r.type, r.name, reveal(dict(r.inputs)))]
+    assert found == []
+
+
+@stacks
+def test_kubernetes_objects_go_through_the_one_explicit_provider(name: str) -> None:
+    records = [r for r in graph(name).records if r.type.startswith("kubernetes:")]
+    assert records
+    assert {r.provider.split("::")[-2] for r in records} == {"cluster"}
+
+
+@stacks
+def test_no_secret_reaches_a_config_map_or_an_environment(name: str) -> None:
+    for record in graph(name).records:
+        if record.kind in ("ConfigMap", "StatefulSet"):
+            assert "Secret(" not in repr(dict(record.inputs)), record.name
+            assert "PRIVATE" not in repr(reveal(dict(record.inputs)))
+            assert "generated-" not in repr(reveal(dict(record.inputs)))
+
+
+@stacks
+def test_configuration_that_is_named_by_its_content_is_never_deleted(name: str) -> None:
+    """A way back to the configuration of before must find it, also after an update that failed."""
+    maps = graph(name).all("ConfigMap")
+    hashed = [
+        record for record in maps if re.search(r"-[0-9a-f]{10}$", reveal(dict(record.inputs))["metadata"]["name"])
+    ]
+    assert len(hashed) >= 4
+    assert [record.name for record in hashed if not record.retained] == []
+
+
+@stacks
+def test_same_settings_same_graph(name: str) -> None:
+    def shape(found: Graph) -> list[tuple[str, str, str]]:
+        return sorted((r.type, r.name, json.dumps(dict(r.inputs), default=repr, sort_keys=True)) for r in found.records)
+
+    assert shape(graph(name)) == shape(run(config_of(name)))
+
+
+@stacks
+def test_logical_names_start_with_their_components(name: str) -> None:
+    for record in graph(name).records:
+        if (
+            record.parent
+            and record.parent not in ("opennebula", "opennebula-test")
+            and record.type != "pulumi:providers:kubernetes"
+        ):
+            assert record.name.startswith(f"{record.parent}-"), record
+
+
+def test_two_resources_a_host_and_one_connection() -> None:
+    found = graph("prod")
+    assert len(found.all("Command")) == len(found.all("Host")) == 3
+    assert len(found.all("FleetReady")) == 1
+
+
+def test_preparing_hosts_waits_for_neither_database_nor_oned() -> None:
+    found = graph("prod")
+    for command in found.all("Command"):
+        assert set(command.depends_on) <= {"ssh-oneadmin", "ssh-frontend-host"}
+
+
+def test_registering_waits_for_the_host_and_for_oned() -> None:
+    found = graph("prod")
+    for item in found.all("Host"):
+        name = item.name.removeprefix("hosts-")
+        # No more than that: every name stands in the state of every host.
+        assert set(item.depends_on) == {f"hosts-prepare-{name}", "hosts-oned"}
+    parts = {record.name for record in found.records if record.parent == "oned" and record.custom}
+    assert "oned-statefulset" in parts
+    assert parts <= set(found.one("OnedReady").depends_on)
+
+
+def test_the_daemons_start_side_by_side() -> None:
+    found = graph("prod")
+    workloads = [record for kind in ("StatefulSet", "Deployment") for record in found.all(kind)]
+    names = {record.name for record in workloads}
+    assert len(names) == 5
+    assert {record.name: set(record.depends_on) & names for record in workloads} == {name: set() for name in names}
+
+
+def test_every_connection_is_pinned_also_the_bastion() -> None:
+    settings = parse(
+        {key.removeprefix("opennebula:"): text for key, text in stack_config("prod").items()},
+    )
+    bastion = way(settings.ssh).bastion
+    assert bastion is not None and bastion.host_key.startswith("ssh-")
+    for command in graph("prod").all("Command"):
+        assert Target.read(command.inputs["environment"]).endpoint.host_key.startswith("ssh-")
+
+
+def test_commands_hold_no_secret_and_no_script() -> None:
+    """The key goes to an agent, the script to a file; the state gets a digest that changes when the script does."""
+    for command in graph("prod").all("Command"):
+        assert command.type == "command:local:Command"
+        assert set(command.inputs) == {"create", "environment", "logging"}
+        text = json.dumps(dict(command.inputs), default=repr)
+        assert "PRIVATE" not in text and "Secret(" not in text
+        assert len(text) < 400
+        assert command.inputs["logging"] == "none"
+        assert command.hooks == ("hosts-prepare",)
+
+
+def test_a_new_bastion_or_limit_touches_no_host() -> None:
+    """How hosts are reached is no property of theirs."""
+    config = stack_config("prod")
+    ssh = json.loads(config["opennebula:ssh"])
+    ssh |= {"dialTimeout": 9, "bastion": ssh["bastion"] | {"host": "other.example.com"}}
+
+    def commands(found: Graph) -> list[dict[str, Any]]:
+        return [dict(command.inputs) for command in found.all("Command")]
+
+    assert commands(run(config | {"opennebula:ssh": json.dumps(ssh)})) == commands(graph("prod"))
+
+
+def test_host_resources_carry_no_secret_and_no_code() -> None:
+    for item in graph("prod").all("Host"):
+        assert "Secret(" not in repr(dict(item.inputs))
+        reference = base64.b64decode(item.inputs["__provider"])
+        assert b"components.registration.provider" in reference and len(reference) < 120
+
+
+def test_oned_knows_the_hosts_by_their_pins() -> None:
+    files = graph("prod").one("ConfigMap", "oned-known-hosts").inputs["data"]
+    assert files["known_hosts"].count("ssh-ed25519") == 3
+    assert "HostName 198.51.100.11" in files["hosts.conf"]
+
+
+def oned_containers(name: str) -> set[str]:
+    spec = graph(name).one("StatefulSet", "oned-statefulset").inputs["spec"]["template"]["spec"]
+    return {each["name"] for each in spec["containers"]}
+
+
+def test_the_scheduler_is_a_container_of_6_10_and_a_driver_of_7_4() -> None:
+    assert "scheduler" in oned_containers("lts")
+    assert "scheduler" not in oned_containers("lab")
+    found = conf_texts("lts")
+    assert "SCHED_INTERVAL" not in found["sched.conf"]  # left out: the release's own
+    assert 'ONE_XMLRPC = "http://localhost:2633/RPC2"' in found["sched.conf"]
+    assert "sched.conf" not in conf_texts("lab")
+
+
+def conf_texts(name: str) -> dict[str, str]:
+    """Text of every configuration file of the graph, by file name."""
+    found: dict[str, str] = {}
+    for record in graph(name).records:
+        if record.kind in ("ConfigMap", "Secret"):
+            inputs = reveal(dict(record.inputs))
+            found |= inputs.get("data") or {}
+            found |= inputs.get("stringData") or {}
+    return found
+
+
+def test_files_of_6_10_hold_nothing_that_only_7_4_reads() -> None:
+    old, new = conf_texts("lts"), conf_texts("lab")
+    for name, key in (("monitord.conf", "EXEC_VM"), ("oned.conf", "MASTER_ONED_GRPC")):
+        assert key in new[name]
+        assert key not in old[name]
+    assert ":server:" not in old["onegate-server.conf"]
+
+
+def test_sunstone_is_there_with_6_10_at_its_own_port_and_behind_the_ingress() -> None:
+    found = graph("lts")
+    ports = {port["name"]: port["port"] for port in found.one("Service", "sunstone-service").inputs["spec"]["ports"]}
+    assert ports == {"http": 9869, "novnc": 29876}
+    assert conf_texts("lts")["sunstone-server.conf"].count(":port: 9869") == 1
+    backends = [
+        path["backend"]["service"]
+        for record in found.all("Ingress")
+        for rule in record.inputs.get("spec", {}).get("rules", ())
+        for path in rule["http"]["paths"]
+    ]
+    assert sorted(each["name"] for each in backends) == ["fireedge", "sunstone"]
+    assert not [
+        record for name in ("dev", "prod", "lab") for record in graph(name).records if "sunstone" in record.name
+    ]
+
+
+def test_a_fleet_is_proved_anew_by_what_its_own_release_reads() -> None:
+    """The trigger is of the text and the key that onemonitord gets; the text differs between the releases."""
+    keys = graph("lab").one("Secret", "oned-monitord-keys").inputs["stringData"]
+    public = reveal(keys)["public.pem"]
+    triggers = {name: graph(name).one("FleetReady").inputs["trigger"] for name in ("lab", "lts")}
+    assert triggers["lab"] == content_hash(conf_texts("lab")["monitord.conf"], public)
+    assert triggers["lts"] == content_hash(conf_texts("lts")["monitord.conf"], public)
+
+
+def test_declared_clusters_come_before_what_is_in_them() -> None:
+    values = lab_like()
+    hosts = json.loads(values["opennebula:hosts"])
+    hosts[0]["cluster"] = "prod"
+    values |= {
+        "opennebula:hosts": json.dumps(hosts),
+        "opennebula:clusters": json.dumps([{"name": "prod", "reservedCpu": 10}]),
+        "opennebula:datastores": json.dumps(
+            [{"name": "fast", "kind": "local", "type": "image", "clusters": ["prod", "default"]}]
+        ),
+        "opennebula:wayBack": json.dumps({"enabled": True}),
+    }
+    recorded = run(values)
+    assert recorded.one("Cluster", "clusters-prod").inputs["attributes"] == {"RESERVED_CPU": "10"}
+    assert "clusters-prod" in recorded.one("Host", "hosts-kvm-1").depends_on
+    assert "clusters-prod" not in recorded.one("Host", "hosts-lxc-1").depends_on
+    assert "clusters-prod" in recorded.one("Datastore", "datastores-fast").depends_on
+
+
+def test_what_changes_the_remote_scripts_probes_the_fleet_again_and_nothing_else_does() -> None:
+    def remotes(**changes: Any) -> str:
+        texts = {f"opennebula:{key}": json.dumps(value) for key, value in changes.items()}
+        return str(run(lab_like() | texts).one("FleetReady").inputs["remotes"])
+
+    images = json.loads(lab_like()["opennebula:images"])
+    usual = remotes()
+    others = [
+        remotes(images=images | {"oned": "registry.example/one/oned:7.4.1"}),
+        remotes(drivers={"kvm": {"shutdownTimeout": 99}}),
+        remotes(drivers={"lxc": {}}),
+    ]
+    assert len({usual, *others}) == 4
+    assert remotes(images=images | {"fireedge": "registry.example/one/fireedge:x"}) == usual
+    assert remotes(drivers={"kvmExec": {"features": {"hyperv": "yes"}}}) == usual
+
+
+def test_a_mistake_stops_before_the_first_resource() -> None:
+    with pytest.raises(ConfigError, match="unknown key"):
+        run(stack_config("dev") | {"opennebula:hots": "[]"})
+
+
+def test_a_secret_in_clear_is_refused() -> None:
+    with pytest.raises(ConfigError, match="stands in clear"):
+        deploy(
+            lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
+            config=stack_config("prod"),
+            secret_keys=[],
+        )
+
+
+def test_an_empty_passphrase_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "")
+    with pytest.raises(ConfigError, match="passphrase"):
+        run(stack_config("dev"))

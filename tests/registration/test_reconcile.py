@@ -1,0 +1,280 @@
+"""The rules of registration, one situation a test, against oned in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from components.registration.client import AdminState, HostState
+from components.registration.errors import (
+    Ambiguous,
+    DuplicateHosts,
+    HostInUse,
+    Inconsistent,
+    NameTaken,
+    NotFound,
+)
+from components.registration.spec import AdoptPolicy, HostSpec
+from tests.registration.conftest import Zone
+
+KVM = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm")
+MATCHING = AdoptPolicy.MATCHING
+
+
+def test_a_new_host_is_allocated_once_and_confirmed(zone: Zone) -> None:
+    assert zone.rules.register(KVM, MATCHING) == 0
+    assert zone.oned.ids("kvm-1") == [0]
+    assert zone.oned.counted() == {"hosts": 2, "allocate": 1}
+
+
+def test_two_calls_a_host_and_five_more(zone: Zone) -> None:
+    for number in range(50):
+        zone.rules.register(HostSpec(name=f"kvm-{number}", im_mad="kvm", vm_mad="kvm"), MATCHING)
+    assert len(zone.oned.calls) <= 2 * 50 + 5
+
+
+def test_everything_declared_is_written_with_one_update(zone: Zone) -> None:
+    zone.oned.cluster_names[100] = "prod"
+    spec = HostSpec(
+        name="kvm-1",
+        im_mad="kvm",
+        vm_mad="kvm",
+        cluster="prod",
+        labels={"RACK": "r1"},
+        reserved_cpu="100",
+        state=AdminState.DISABLED,
+        owner="team-a",
+    )
+    row = zone.oned.rows[zone.rules.register(spec, MATCHING)]
+    assert (row.cluster, row.state) == ("prod", HostState.DISABLED)
+    assert {"RACK": "r1", "RESERVED_CPU": "100", "MANAGED_BY": "team-a"}.items() <= row.template.items()
+    assert zone.oned.counted()["update"] == 1
+    assert zone.oned.counted()["move"] == 0, "allocate takes the cluster"
+
+
+def test_an_unknown_cluster_is_refused_before_anything_is_registered(zone: Zone) -> None:
+    with pytest.raises(NotFound, match=r"no cluster 'prod'.*it knows default.*onecluster create prod"):
+        zone.rules.register(HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", cluster="prod"), MATCHING)
+    assert zone.oned.rows == {}
+
+
+def test_a_cluster_made_later_in_the_same_run_is_found(zone: Zone) -> None:
+    spec = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", cluster="prod")
+    with pytest.raises(NotFound):
+        zone.rules.register(spec, MATCHING)
+    zone.oned.cluster_names[100] = "prod"
+    assert zone.oned.rows[zone.rules.register(spec, MATCHING)].cluster_id == 100
+
+
+# ---- adoption
+
+
+def test_lost_state_is_healed_by_adoption(zone: Zone) -> None:
+    first = zone.rules.register(KVM, MATCHING)
+    assert zone.run_again().register(KVM, MATCHING) == first
+    assert zone.oned.counted()["allocate"] == 1
+
+
+def test_adoption_brings_the_declared_fields_and_leaves_the_probes_alone(zone: Zone) -> None:
+    zone.oned.insert("kvm-1", template={"ARCH": "x86_64", "IM_MAD": "kvm", "VM_MAD": "kvm", "NOTE": "by hand"})
+    zone.rules.register(HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r1"}), MATCHING)
+    assert zone.oned.rows[0].template == {
+        "ARCH": "x86_64", "IM_MAD": "kvm", "VM_MAD": "kvm", "NOTE": "by hand", "RACK": "r1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("state", [HostState.ERROR, HostState.MONITORED, HostState.INIT])
+def test_adoption_of_an_enabled_host_does_not_touch_its_state(zone: Zone, state: HostState) -> None:
+    zone.oned.insert("kvm-1", state=state)
+    zone.rules.register(KVM, MATCHING)
+    assert zone.oned.counted() == {"hosts": 1, "host": 1}
+
+
+def test_policy_refuse_takes_over_nothing(zone: Zone) -> None:
+    zone.oned.insert("kvm-1")
+    with pytest.raises(NameTaken, match=r"taken by host 0: the policy is to take over no host.*onehost show 0"):
+        zone.rules.register(KVM, AdoptPolicy.REFUSE)
+
+
+def test_policy_matching_refuses_other_drivers_and_names_both(zone: Zone) -> None:
+    zone.oned.insert("kvm-1", "lxc", "lxc")
+    with pytest.raises(NameTaken, match="its drivers are lxc/lxc, declared are kvm/kvm"):
+        zone.rules.register(KVM, MATCHING)
+    assert zone.oned.rows[0].im_mad == "lxc"
+
+
+def test_policy_matching_refuses_a_host_of_another_stack(zone: Zone) -> None:
+    mine = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", owner="stack-b")
+    zone.rules.register(HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", owner="stack-a"), MATCHING)
+    with pytest.raises(NameTaken, match="it belongs to stack-a"):
+        zone.run_again().register(mine, MATCHING)
+    assert zone.run_again().register(mine, AdoptPolicy.ALWAYS) == 0
+    assert zone.oned.rows[0].attribute("MANAGED_BY") == "stack-b"
+
+
+def test_policy_always_sets_the_drivers(zone: Zone) -> None:
+    zone.oned.insert("kvm-1", "lxc", "lxc")
+    assert zone.rules.register(KVM, AdoptPolicy.ALWAYS) == 0
+    assert (zone.oned.rows[0].im_mad, zone.oned.rows[0].vm_mad) == ("kvm", "kvm")
+
+
+def test_a_name_that_differs_in_case_is_refused_with_the_reason(zone: Zone) -> None:
+    zone.oned.insert("KVM-1")
+    with pytest.raises(NameTaken, match="without regard to case"):
+        zone.rules.register(KVM, AdoptPolicy.ALWAYS)
+
+
+def test_two_rows_of_one_name_are_an_error_that_lists_them_and_deletes_nothing(zone: Zone) -> None:
+    zone.oned.insert("kvm-1")
+    zone.oned.insert("kvm-1")
+    with pytest.raises(DuplicateHosts, match=r"exists 2 times.*ids 0, 1.*onehost delete"):
+        zone.rules.register(KVM, AdoptPolicy.ALWAYS)
+    assert zone.oned.counted()["delete"] == 0
+    assert len(zone.oned.rows) == 2
+
+
+def test_a_list_of_some_seconds_ago_decides_nothing(zone: Zone) -> None:
+    """What it shows is looked at again: renamed, deleted, or no longer double."""
+    for number in range(2):
+        zone.oned.insert("kvm-1")
+        zone.oned.insert(f"gone-{number}")
+    zone.rules.observe(0)
+    zone.oned.change(2, name="renamed")
+    del zone.oned.rows[1], zone.oned.rows[3]
+    for name in ("kvm-1", "gone-0", "gone-1"):
+        spec = HostSpec(name=name, im_mad="kvm", vm_mad="kvm")
+        host_id = zone.rules.register(spec, MATCHING)
+        assert zone.oned.ids(name) == [host_id]
+    assert zone.oned.rows[2].name == "renamed"
+
+
+def test_a_renamed_host_is_not_taken_for_the_one_that_had_its_name(zone: Zone) -> None:
+    zone.oned.insert("kvm-1")
+    zone.rules.observe(0)
+    zone.oned.change(0, name="renamed")
+    assert zone.rules.register(KVM, MATCHING) == 1
+
+
+# ---- changes in place
+
+
+def test_an_update_writes_only_what_differs(zone: Zone) -> None:
+    before = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r1", "ROOM": "a"})
+    zone.rules.register(before, MATCHING)
+    zone.oned.calls.clear()
+    zone.rules.update(0, before, HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r2", "ROOM": "a"}))
+    assert zone.oned.calls == [("host", 0), ("update", 0, {"RACK": "r2"})]
+
+
+def test_what_is_no_longer_declared_is_emptied_and_never_by_replacing_the_template(zone: Zone) -> None:
+    before = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r1"}, reserved_cpu="100")
+    zone.rules.register(before, MATCHING)
+    zone.oned.change(0, template={**zone.oned.rows[0].template, "ARCH": "x86_64"})
+    zone.rules.update(0, before, KVM)
+    template = zone.oned.rows[0].template
+    assert (template["RACK"], template["RESERVED_CPU"], template["ARCH"]) == ("", "", "x86_64")
+
+
+def test_an_update_of_a_renamed_host_stops(zone: Zone) -> None:
+    zone.rules.register(KVM, MATCHING)
+    zone.oned.change(0, name="renamed")
+    with pytest.raises(Inconsistent, match="is called 'renamed'"):
+        zone.rules.update(0, KVM, HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"A": "b"}))
+
+
+@pytest.mark.parametrize("method", ["update", "move", "set_state"])
+def test_a_lost_answer_to_a_change_is_looked_up(zone: Zone, method: str) -> None:
+    zone.oned.cluster_names[100] = "prod"
+    zone.rules.register(KVM, MATCHING)
+    spec = HostSpec(
+        name="kvm-1", im_mad="kvm", vm_mad="kvm", cluster="prod", labels={"A": "b"}, state=AdminState.OFFLINE
+    )
+    zone.oned.lose(method, executed=True)
+    zone.rules.update(0, KVM, spec)
+    zone.oned.lose(method, executed=False)
+    with pytest.raises(Ambiguous):
+        zone.rules.update(0, spec, KVM)
+
+
+# ---- removal
+
+
+def test_removing_what_is_gone_is_success(zone: Zone) -> None:
+    zone.rules.remove(7, "kvm-1")
+
+
+def test_a_host_with_vms_is_not_removed_and_the_error_counts_them(zone: Zone) -> None:
+    zone.oned.insert("kvm-1", running_vms=3)
+    with pytest.raises(HostInUse, match=r"'kvm-1' \(id 0\) is not removed: 3 VMs run on it.*onevm list"):
+        zone.rules.remove(0, "kvm-1")
+    assert 0 in zone.oned.rows
+
+
+def test_a_lost_answer_to_a_delete_is_looked_up_and_not_sent_again(zone: Zone) -> None:
+    zone.oned.insert("kvm-1")
+    zone.oned.lose("delete", executed=True)
+    zone.rules.remove(0, "kvm-1")
+    zone.oned.insert("kvm-2")
+    zone.oned.lose("delete", executed=False)
+    with pytest.raises(Ambiguous):
+        zone.rules.remove(1, "kvm-2")
+    assert zone.oned.counted()["delete"] == 2
+
+
+def test_a_host_taken_over_in_this_run_survives_the_deletion_of_its_old_resource(zone: Zone) -> None:
+    """A logical name changed without an alias: the engine creates the new resource, then deletes the old one."""
+    zone.oned.insert("kvm-1")
+    zone.rules.register(KVM, MATCHING)
+    zone.rules.remove(0, "kvm-1")
+    assert 0 in zone.oned.rows
+    zone.run_again().remove(0, "kvm-1")
+    assert zone.oned.rows == {}
+
+
+# ---- drift
+
+
+def test_seven_kinds_of_drift_are_seen_and_monitored_values_are_none(zone: Zone) -> None:
+    spec = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r1"}, reserved_cpu="100")
+    zone.oned.cluster_names[100] = "prod"
+    zone.rules.register(spec, MATCHING)
+
+    def seen() -> HostSpec | None:
+        zone.clock.now += 60
+        record = zone.rules.observe(0)
+        return spec.as_seen(record) if record else None
+
+    row = zone.oned.rows[0]
+    template = {**row.template, "ARCH": "x86_64", "SOMEBODY_ELSES": "note"}
+    for state in (HostState.INIT, HostState.MONITORED, HostState.ERROR):
+        zone.oned.change(0, state=state, template=template, error="probe failed")
+        assert seen() == spec
+    for drift in (
+        {"name": "renamed"},
+        {"cluster_id": 100, "cluster": "prod"},
+        {"state": HostState.DISABLED},
+        {"im_mad": "lxc"},
+        {"template": {**template, "RACK": "r2"}},
+        {"template": {key: value for key, value in template.items() if key != "RESERVED_CPU"}},
+    ):
+        zone.oned.rows[0] = row
+        zone.oned.change(0, **{"template": template, **drift})
+        assert seen() != spec, drift
+    del zone.oned.rows[0]
+    assert seen() is None
+
+
+def test_refreshing_a_thousand_hosts_takes_one_call(zone: Zone) -> None:
+    for number in range(1000):
+        zone.oned.insert(f"h-{number}")
+    for number in range(1000):
+        assert zone.rules.observe(number)
+    assert zone.oned.counted() == {"hosts": 1}
+
+
+def test_a_host_that_this_process_has_changed_is_read_anew(zone: Zone) -> None:
+    zone.rules.register(KVM, MATCHING)
+    zone.rules.observe(0)
+    zone.rules.update(0, KVM, HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", state=AdminState.DISABLED))
+    record = zone.rules.observe(0)
+    assert record is not None
+    assert record.admin_state is AdminState.DISABLED

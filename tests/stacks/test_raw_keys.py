@@ -1,0 +1,249 @@
+"""Raw keys, and what a release knows: one line for each mistake, and whatever is accepted can be written down."""
+
+from __future__ import annotations
+
+import json
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components import fireedge_settings, oneflow_settings, onegate_settings, sunstone_settings, way_back
+from components.authentication import auth_entries
+from components.authentication_files import ldap_file, saml_file
+from components.hosts import ssh_files
+from components.ingress_settings import urls
+from components.naming import ONEGATE
+from components.oned import config_files
+from stacks.settings import ConfigError, StackSettings, parse
+from tests.examples import config
+from tests.stacks.test_rules import GATE, IMAGES, LTS, problems
+
+# What is accepted can be written
+
+
+def rendered(found: StackSettings) -> dict[str, str]:
+    """Every text that the graph makes of these settings, by the functions that make it there."""
+    version, namespace, login = found.version, found.kubernetes.namespace, found.authentication
+    gate = onegate_settings.vm_endpoint(found.onegate, urls(found.ingress).get(ONEGATE))
+    oned: Any = SimpleNamespace(
+        settings=found.oned,
+        monitoring=found.monitoring,
+        namespace_name=namespace,
+        database=found.database,
+        version=version,
+        scheduler=found.scheduler,
+        drivers=found.drivers,
+        hem=found.hem,
+        onegate_endpoint=gate,
+        auth_entries=auth_entries(login, version),
+        auth_files={},
+    )
+    files = config_files(oned) | ssh_files(found.hosts)
+    files |= way_back.files(
+        found.way_back, name=found.oned.frontend_name, oneadmin_key="ssh-rsa A", host_key="ssh-rsa B"
+    )
+    if login.ldap is not None:
+        files["ldap"] = ldap_file(login.ldap, {})
+    if login.saml is not None:
+        files["saml"] = saml_file(login.saml, found.ingress.hosts.fireedge)
+    flow = "http://oneflow" if found.oneflow.enabled else None
+    if found.fireedge.enabled:
+        files |= fireedge_settings.config_files(
+            found.fireedge, version, namespace=namespace, oned_endpoint="http://oned", oneflow_endpoint=flow
+        )
+    if found.oneflow.enabled:
+        files["oneflow"] = oneflow_settings.config_text(
+            found.oneflow, version, namespace=namespace, oned_endpoint="http://oned"
+        )
+    if found.onegate.enabled:
+        files["onegate"] = onegate_settings.config_text(
+            found.onegate, version, oned_endpoint="http://oned", oneflow_endpoint=flow, url=gate
+        )
+    if found.sunstone.enabled:
+        files["sunstone"] = sunstone_settings.config_text(
+            found.sunstone, lambda *_: "http://it", oned_endpoint="http://oned", oneflow=True, fireedge=True
+        )
+    return files
+
+
+FEATURES: tuple[dict[str, Any], ...] = (
+    {},
+    {"onegate": GATE, "images": IMAGES},
+    {"scheduler": {"threads": 4, "drs": {}}, "oned": {"tuning": {"rpcLog": True}}},
+    {"hem": {"enabled": False}, "wayBack": {"enabled": True}, "drivers": {"kvmExec": {"vcpu": 2, "os": {}}}},
+    LTS,
+    LTS | {"onegate": GATE},
+)
+_scalar = st.integers(-5, 70000) | st.sampled_from(
+    ["YES", "a\\", 'a"b', "a]]>b", "a\nb", "", "\x00", "x=[1]", "#", "\ud800"]
+)
+_value = st.recursive(
+    _scalar | st.booleans() | st.none() | st.floats(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["NAME", "POLICY", "b"]), inner),
+    max_leaves=4,
+)
+# Words that some file decides, of every reader, and words that none knows.
+_names = st.sampled_from(
+    [
+        *("ONEGATE_ENDPOINT", "DEFAULT_AUTH", "AUTH_MAD", "DB", "SCHED_MAD", "RPC_LOG", "PORT", "VM_MAD", "TM_MAD"),
+        *("MAX_VM", "DEFAULT_SCHED", "NETWORK", "OS", "DISK", "PREDICTIVE", "X", "Y_1", "x"),
+        *("debug_level", "concurrency", "host", "server", "ssl_server", "log", "vnc_proxy_cert", "port", "lang"),
+        *("oneflow_server", "one_xmlrpc", "expire_delta", ":port", "cors", "proxy", "langs", "api_timeout", "a b"),
+    ]
+)
+RAW_PLACES = (
+    *("oned", "monitoring", "scheduler", "scheduler.drs", "drivers.kvmExec", "drivers.kvm", "hem", "sunstone"),
+    *("fireedge", "fireedge.sunstone", "oneflow", "onegate"),
+)
+
+
+def put(values: dict[str, Any], place: str, raw: dict[str, Any]) -> None:
+    """Raw keys below a place of a configuration, beside what stands there."""
+    head, _, rest = place.partition(".")
+    inside = values[head] = dict(values.get(head) or ({"address": "10.0.0.1"} if head == "monitoring" else {}))
+    if rest:
+        put(inside, rest, raw)
+    else:
+        inside["raw"] = raw
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.sampled_from(FEATURES),
+    st.dictionaries(st.sampled_from(RAW_PLACES), st.dictionaries(_names, _value, max_size=2), max_size=2),
+)
+def test_whatever_is_accepted_can_be_written(features: dict[str, Any], raws: dict[str, dict[str, Any]]) -> None:
+    values = dict(features)
+    for place, raw in raws.items():
+        put(values, place, raw)
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+    try:
+        accepted = parse(config() | texts)
+    except ConfigError as error:
+        assert not any("traceback" in str(problem).lower() or "\n" in str(problem) for problem in error.problems)
+        return
+    assert all(text.encode() for text in rendered(accepted).values())
+
+
+def test_a_raw_key_that_fights_what_another_section_decides_is_a_problem_of_the_file() -> None:
+    changes = {"oned": {"raw": {"ONEGATE_ENDPOINT": "http://x:5030"}}, "images": IMAGES}
+    assert problems(**changes) == {}
+    assert "typed settings" in problems(**changes, onegate=GATE)["oned.raw"]
+
+
+# One mistake is one line, at a path that stands in the file
+
+
+@pytest.mark.parametrize("value", ["a]]>b", "a\x01", 1.5, True, None, [[1]], {"A": {"B": 1}}, {"a": 1}, [{"A": 1.5}]])
+@pytest.mark.parametrize("place", ["oned", "monitoring", "scheduler", "drivers.kvmExec"])
+def test_a_wrong_raw_value_is_one_line_with_a_plain_path(place: str, value: Any) -> None:
+    changes: dict[str, Any] = {}
+    put(changes, place, {"X": value})
+    (path,) = problems(**changes)
+    assert re.fullmatch(rf"{re.escape(place)}\.raw(\.X(\[0\]|\.[Aa])*)?", path), path
+
+
+@pytest.mark.parametrize("value", [1.5, None, [[1]], {"A": 1}, ""])
+def test_a_wrong_raw_value_of_a_directory_server_is_one_line_too(value: Any) -> None:
+    server = {"name": "a", "host": "192.0.2.1", "base": "dc=a", "raw": {"x": value}}
+    (path,) = problems(authentication={"ldap": {"servers": [server]}})
+    assert path.removesuffix("[0]") == "authentication.ldap.servers[0].raw.x"
+
+
+def test_half_a_character_is_told_with_its_section() -> None:
+    assert "half a character" in problems(oned={"raw": {"X": "\ud800"}})["oned"]
+
+
+# What a release does not know is refused by its name, also where nothing runs that would read it
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"sunstone": {"consolePort": 29876}}, "sunstone.consolePort"),
+        ({"sunstone": {"publicUrl": "https://a.example"}}, "sunstone.publicUrl"),
+        ({"sunstone": {"logLevel": 2, "enabled": False}}, "sunstone.logLevel"),
+        ({"sunstone": {"raw": {"proxy": "x"}}}, "sunstone.raw"),
+        ({"images": IMAGES | {"sunstone": "registry.example/one/sunstone:6.10.5"}}, "images.sunstone"),
+        ({"scheduler": {"raw": {"MAX_VM": 3}}}, "scheduler.raw.MAX_VM"),
+        ({"scheduler": {"raw": {"SCHED_INTERVAL": 3}}}, "scheduler.raw.SCHED_INTERVAL"),
+    ],
+)
+def test_settings_of_6_10_are_refused_with_7_4(changes: dict[str, Any], path: str) -> None:
+    found = problems(**changes)
+    assert list(found) == [path]
+    assert "OpenNebula 7.4" in found[path]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"oneflow": {"enabled": False, "vrNameTemplate": "a"}}, "oneflow.vrNameTemplate"),
+        ({"fireedge": {"enabled": False, "sunstone": {"twoFactor": True}}}, "fireedge.sunstone.twoFactor"),
+        ({"scheduler": {"raw": {"SCHED_RETRY_TIME": 3}}}, "scheduler.raw.SCHED_RETRY_TIME"),
+    ],
+)
+def test_settings_of_7_4_are_refused_with_6_10(changes: dict[str, Any], path: str) -> None:
+    found = problems(**LTS | changes)
+    assert list(found) == [path]
+    assert "6.10" in found[path]
+
+
+def test_what_nobody_set_is_no_setting() -> None:
+    assert problems(sunstone={"enabled": False}) == {}
+    assert problems(**LTS, scheduler={"raw": {"MAX_VM": 3}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("section", "raw", "words"),
+    [
+        ("hem", {"some_key": "x"}, "does not read some_key"),
+        ("hem", {"concurrency": 3}, "typed settings"),
+        ("sunstone", {"some_key": "x"}, "does not read some_key"),
+        ("sunstone", {"port": 80}, "typed settings"),
+        ("sunstone", {"token_remote_support": "x"}, "secret"),
+    ],
+)
+def test_a_raw_key_that_nobody_reads_is_refused(section: str, raw: dict[str, Any], words: str) -> None:
+    changes = dict(LTS)
+    put(changes, section, raw)
+    assert words in problems(**changes)[f"{section}.raw.{next(iter(raw))}"]
+
+
+def test_a_raw_key_that_sunstone_reads_is_taken() -> None:
+    assert problems(**LTS | {"sunstone": {"enabled": True, "raw": {"vnc_proxy_cert": "/x", "mapped_ips": True}}}) == {}
+
+
+# The escape hatch leads around no rule
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("TM_MAD", "-t 15 -d lvm", "lvm: its scripts run lvcreate"),
+        ("TM_MAD", "-t 15 -dshared,fs_lvm_ssh", "sudo"),
+        ("TM_MAD", "--tm-types=shared,netapp", "netapp"),
+        ("DATASTORE_MAD", "-t 15 -d fs,ceph,dev -s shared", "dev: its images are block devices"),
+        ("DATASTORE_MAD", "-t 15 -d fs -s shared,fs_lvm", "fs_lvm"),
+    ],
+)
+def test_drivers_that_the_pod_cannot_run_do_not_come_in_raw(name: str, arguments: str, words: str) -> None:
+    found = problems(oned={"raw": {name: {"EXECUTABLE": "one_x", "ARGUMENTS": arguments}}})
+    assert list(found) == [f"oned.raw.{name}.ARGUMENTS"]
+    assert words in found[f"oned.raw.{name}.ARGUMENTS"]
+
+
+def test_other_drivers_come_in_raw() -> None:
+    lists = {"TM_MAD": "-t 15 -d shared,local,own,lvm_of_mine", "DATASTORE_MAD": "-t 9 -d fs,restic,own -s shared,own"}
+    raw = {name: {"EXECUTABLE": "one_x", "ARGUMENTS": arguments} for name, arguments in lists.items()}
+    assert problems(oned={"raw": raw}) == {}
+
+
+@pytest.mark.parametrize("driver", ["nosuch", "ldap", "server_cipher", "", 1])
+def test_a_default_login_must_be_loaded(driver: Any) -> None:
+    assert "authentication.default" in problems(oned={"raw": {"DEFAULT_AUTH": driver}})["oned.raw.DEFAULT_AUTH"]
+    assert problems(oned={"raw": {"DEFAULT_AUTH": "x509"}}) == {}

@@ -1,0 +1,182 @@
+"""Rules of two values: that each section's are asked, and what they refuse."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import components
+from stacks.settings import ConfigError, parse
+from tests.examples import config
+
+
+def problems(**changes: Any) -> dict[str, str]:
+    """Path → text of all problems of the example config with some keys changed."""
+    try:
+        parse(
+            config() | {key: value if isinstance(value, str) else json.dumps(value) for key, value in changes.items()}
+        )
+    except ConfigError as error:
+        assert len({problem.path for problem in error.problems}) == len(error.problems), error
+        return {problem.path: problem.text for problem in error.problems}
+    return {}
+
+
+IMAGES = {
+    **{name: f"registry.example/one/{name}:7.4.0" for name in ("oned", "fireedge", "oneflow", "onegate")},
+    "mariadb": "docker.io/library/mariadb:10.11.14",
+}
+GATE = {"enabled": True, "exposure": "loadBalancer", "address": "192.0.2.11", "vmNetworks": ["100.64.0.0/16"]}
+LTS = {
+    "version": "6.10",
+    "images": {name: image.replace("7.4.0", "6.10.5") for name, image in IMAGES.items()}
+    | {"sunstone": "registry.example/one/sunstone:6.10.5"},
+    "sunstone": {"enabled": True},
+}
+
+
+# Each section's rules are asked
+
+
+def rule_modules() -> list[ModuleType]:
+    found = [importlib.import_module(f"components.{item.name}") for item in pkgutil.iter_modules(components.__path__)]
+    return [module for module in found if getattr(vars(module).get("problems"), "__module__", "") == module.__name__]
+
+
+@pytest.mark.parametrize("module", rule_modules(), ids=lambda module: module.__name__.rpartition(".")[2])
+def test_the_rules_of_every_module_are_asked(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def marked(*_: object, **__: object) -> Iterator[tuple[str, str]]:
+        yield "marker", "rule was asked"
+
+    monkeypatch.setattr(module, "problems", marked)
+    # The optimizer's rules are the scheduler's business, which has them only where it is configured.
+    found = problems(scheduler={"drs": {}})
+    assert [path for path, text in found.items() if text == "rule was asked"]
+
+
+# Ports
+
+BALANCED_BACK = {"enabled": True, "address": "192.0.2.20"}
+NODE_BACK = {"enabled": True, "exposure": "nodePort", "port": 30222}
+
+
+@pytest.mark.parametrize(
+    ("monitoring", "back", "gate", "path"),
+    [
+        ({"exposure": "nodePort", "port": 30503}, {}, {"exposure": "nodePort", "nodePort": 30503}, "onegate.nodePort"),
+        ({"exposure": "nodePort", "port": 30222}, NODE_BACK, {}, "wayBack.port"),
+        ({}, NODE_BACK, {"exposure": "nodePort", "nodePort": 30222}, "onegate.nodePort"),
+        ({"port": 2222}, BALANCED_BACK, {}, "monitoring.port"),
+        *(({"port": port}, {}, {}, "monitoring.port") for port in (2633, 2634, 2101, 2102)),
+        ({}, {"enabled": True, "port": 4124}, {}, "wayBack.port"),
+        ({"port": 5030}, {}, {"address": "10.0.0.1"}, "onegate.address"),
+        ({"exposure": "nodePort", "port": 30501}, NODE_BACK, {"exposure": "nodePort", "nodePort": 30503}, None),
+        ({"port": 2222}, {"enabled": False}, {}, None),
+        ({"port": 30222}, NODE_BACK, {}, None),
+        ({"exposure": "nodePort", "port": 30222}, NODE_BACK | {"enabled": False}, {}, None),
+        ({}, {"enabled": True}, {"address": "10.0.0.1"}, None),
+    ],
+)
+def test_no_number_is_wanted_twice(
+    monitoring: dict[str, Any], back: dict[str, Any], gate: dict[str, Any], path: str | None
+) -> None:
+    found = problems(monitoring={"address": "10.0.0.1"} | monitoring, wayBack=back, onegate=GATE | gate, images=IMAGES)
+    assert list(found) == [path] * (path is not None), found
+
+
+def test_the_port_of_grpc_is_one_of_the_pod_wherever_it_is() -> None:
+    assert list(problems(oned={"raw": {"GRPC_PORT": 4124}})) == ["monitoring.port"]
+    assert list(problems(oned={"raw": {"GRPC_PORT": "2633"}})) == ["oned.raw.GRPC_PORT"]
+    assert problems(oned={"raw": {"GRPC_PORT": 2650}}, monitoring={"address": "10.0.0.1", "port": 2634}) == {}
+
+
+# What VMs are told
+
+
+@pytest.mark.parametrize(
+    ("gate", "path"),
+    [
+        (GATE | {"address": "127.0.0.1"}, "onegate.address"),
+        (GATE | {"address": "127.1.2.3"}, "onegate.address"),
+        (GATE | {"address": "localhost"}, "onegate.address"),
+        ({"enabled": True, "endpoint": "http://localhost:5030", "vmNetworks": ["10.9.0.0/16"]}, "onegate.endpoint"),
+        ({"enabled": True, "endpoint": "http://[::1]:5030", "vmNetworks": ["10.9.0.0/16"]}, "onegate.endpoint"),
+        ({"enabled": True, "endpoint": "http://127.1.1.1:80/", "vmNetworks": ["10.9.0.0/16"]}, "onegate.endpoint"),
+        ({"enabled": True, "endpoint": "http://0.0.0.0", "vmNetworks": ["10.9.0.0/16"]}, "onegate.endpoint"),
+    ],
+)
+def test_vms_are_not_told_to_ask_themselves(gate: dict[str, Any], path: str) -> None:
+    found = problems(onegate=gate, images=IMAGES)
+    assert list(found) == [path]
+    assert "themselves" in found[path]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "good"),
+    [
+        ("https://gate.example", True),
+        ("https://gate.example/", True),
+        ("http://gate.example", False),
+        ("https://other.example", False),
+    ],
+)
+def test_an_endpoint_is_not_another_one_than_the_ingress_has(endpoint: str, good: bool) -> None:
+    found = problems(
+        images=IMAGES,
+        onegate={"enabled": True, "endpoint": endpoint, "vmNetworks": ["10.9.0.0/16"]},
+        ingress={
+            "enabled": True,
+            "className": "nginx",
+            "controllerNamespace": "ingress-nginx",
+            "tls": {"kind": "secret", "name": "a"},
+            "hosts": {"onegate": "gate.example"},
+        },
+    )
+    assert list(found) == ([] if good else ["onegate.endpoint"])
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://[x]:1", "http://:5030"])
+def test_an_endpoint_without_a_readable_host_is_refused(url: str) -> None:
+    gate = {"enabled": True, "endpoint": url, "vmNetworks": ["10.9.0.0/16"]}
+    assert "is no URL" in problems(onegate=gate, images=IMAGES)["onegate.endpoint"]
+    assert "is no URL" in problems(api={"url": url})["api.url"]
+
+
+# In clear
+
+
+@pytest.mark.parametrize(
+    ("api", "good"),
+    [
+        ({"url": "http://192.0.2.9:2633/RPC2"}, False),
+        ({"url": "http://one.example:2633/RPC2"}, False),
+        ({"url": "http://one.svc.example/RPC2"}, False),
+        ({"url": "http://192.0.2.9:2633/RPC2", "allowClear": True}, True),
+        ({"url": "https://one.example/RPC2"}, True),
+        ({"url": "http://127.0.0.1:2633/RPC2"}, True),
+        ({"url": "http://[::1]:2633/RPC2"}, True),
+        ({"url": "http://oned.opennebula.svc:2633/RPC2"}, True),
+        ({}, True),
+    ],
+)
+def test_the_password_goes_to_no_other_machine_in_clear_unless_wanted(api: dict[str, Any], good: bool) -> None:
+    found = problems(api=api)
+    assert list(found) == ([] if good else ["api.url"])
+    assert good or "api.allowClear" in found["api.url"]
+
+
+def test_the_api_is_not_open_to_everybody() -> None:
+    clients = {"hypervisors": ["10.0.0.0/24"], "apiClients": ["10.1.0.0/16", "0.0.0.0/0"]}
+    assert "plain HTTP" in problems(network=clients)["network.apiClients[1]"]
+
+
+@pytest.mark.parametrize("kind", ["lvm", "LVM", "fs_LVM"])
+def test_a_datastore_that_cannot_be_is_refused_with_the_reason_in_any_spelling(kind: str) -> None:
+    (text,) = problems(datastores=[{"name": "a", "type": "image", "kind": kind}]).values()
+    assert "sudo" in text
