@@ -1,0 +1,123 @@
+"""The other contenders. None of them keeps a state, shows a preview, or sees drift; what each lacks stands with its figures.
+
+All of them end with the same files on every endpoint and the same hosts in oned, and all check host keys against pins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from bench.hosts import tools, work
+from bench.hosts.endpoints import Fleet, Host
+from bench.hosts.oned import DRIVER, Oned
+
+_HERE = Path(__file__).resolve().parent
+_OPTIONS = ("BatchMode=yes", "StrictHostKeyChecking=yes", "GlobalKnownHostsFile=none", "ConnectTimeout=30")
+
+
+def known_hosts(fleet: Fleet, place: Path) -> Path:
+    """The pins, as ssh and Ansible read them."""
+    file = place / "known_hosts"
+    lines = [f"[{host.endpoint.address}]:{host.endpoint.port} {host.endpoint.host_key}" for host in fleet.hosts]
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def ssh(fleet: Fleet, known: Path, host: Host) -> list[str]:
+    """Words of OpenSSH's client for one endpoint."""
+    options = [f"-o{option}" for option in (*_OPTIONS, f"UserKnownHostsFile={known}")]
+    where = ["-p", str(host.endpoint.port), f"root@{host.endpoint.address}"]
+    return ["ssh", "-F", "none", "-i", str(fleet.key_file), *options, *where]
+
+
+def register(new: Callable[[], Oned], names: Sequence[str], width: int) -> None:
+    """Allocate in threads, one connection each; existing ones are left."""
+    there = set(new().hosts().values())
+    local = threading.local()
+
+    def one(name: str) -> None:
+        if not hasattr(local, "oned"):
+            local.oned = new()
+        local.oned.call("host.allocate", name, DRIVER, DRIVER, 0)
+
+    with ThreadPoolExecutor(width) as pool:
+        list(pool.map(one, [name for name in names if name not in there]))
+
+
+def floor(fleet: Fleet, hosts: Sequence[Host], new: Callable[[], Oned], place: Path, seconds: float) -> None:
+    """One ssh for each host with one script, 64 at once, then eight threads that register. Nothing can do less."""
+    known, text = known_hosts(fleet, place), work.script(seconds)
+
+    def prepare(host: Host) -> None:
+        subprocess.run([*ssh(fleet, known, host), "sh -s"], input=text, text=True, check=True, capture_output=True)
+
+    with ThreadPoolExecutor(64) as pool:
+        list(pool.map(prepare, hosts))
+    register(new, [host.name for host in hosts], 8)
+
+
+def loop(fleet: Fleet, hosts: Sequence[Host], new: Callable[[], Oned], place: Path, seconds: float) -> None:
+    """What people write first: one host after the other, ssh and a call."""
+    known, text = known_hosts(fleet, place), work.script(seconds)
+    for host in hosts:
+        subprocess.run([*ssh(fleet, known, host), "sh -s"], input=text, text=True, check=True, capture_output=True)
+        register(new, [host.name], 1)
+
+
+def ansible(
+    fleet: Fleet, hosts: Sequence[Host], new: Callable[[], Oned], place: Path, seconds: float, *, forks: int
+) -> None:
+    """The same five steps as tasks, with one-deploy's settings (pipelining, ControlPersist 60 s); then the same threads."""
+    python = tools.python(tools.ANSIBLE)
+    known = known_hosts(fleet, place)
+    # A path of its own: ControlPersist's sockets must be new for every run, or the second would find them open.
+    control = place / f"cp-{os.getpid()}-{len(list(place.glob('cp-*')))}"
+    control.mkdir()
+    common = " ".join(f"-o {option}" for option in (*_OPTIONS, f"UserKnownHostsFile={known}"))
+    settings = f"""\
+[defaults]
+forks = {forks}
+gathering = explicit
+host_key_checking = True
+interpreter_python = /usr/bin/python3
+local_tmp = {place}/ansible
+[ssh_connection]
+pipelining = True
+ssh_args = -F none -o ControlMaster=auto -o ControlPersist=60s {common}
+control_path_dir = {control}
+"""
+    (place / "ansible.cfg").write_text(settings)
+    inventory = {
+        "all": {
+            "vars": {
+                "ansible_user": "root",
+                "ansible_port": hosts[0].endpoint.port,
+                "ansible_ssh_private_key_file": str(fleet.key_file),
+                "seconds": seconds,
+            },
+            "hosts": {host.name: {"ansible_host": host.endpoint.address, "root": str(host.root)} for host in hosts},
+        }
+    }
+    (place / "inventory.json").write_text(json.dumps(inventory))
+    environ = {**os.environ, "ANSIBLE_CONFIG": str(place / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
+    command = [
+        str(python.parent / "ansible-playbook"),
+        "-i",
+        str(place / "inventory.json"),
+        str(_HERE / "playbook.yaml"),
+    ]
+    try:
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stdout[-2000:] + done.stderr[-1000:])
+    finally:
+        for socket in control.glob("*"):
+            stop = ["ssh", "-F", "none", "-o", f"ControlPath={socket}", "-O", "exit", "any"]
+            subprocess.run(stop, capture_output=True, check=False)
+    register(new, [host.name for host in hosts], 8)
