@@ -5,6 +5,7 @@ Modules are loaded where that is possible; they stay loaded, which is the one tr
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def require() -> None:
     """Load modules where there are any. Raises LabError when the kernel lacks something."""
     if _missing_here():
         # Fails for a feature that is built in, and in containers; only what is still missing afterwards counts.
-        subprocess.run(["modprobe", "--all", "--quiet", *_MODULES], capture_output=True, timeout=60, check=False)
+        # The same goes for a machine without modprobe, as containers and kernels without modules often are.
+        with contextlib.suppress(FileNotFoundError):
+            subprocess.run(["modprobe", "--all", "--quiet", *_MODULES], capture_output=True, timeout=60, check=False)
     lacking = _missing_here()
     if lacking:
         raise LabError(

@@ -43,6 +43,7 @@ NEEDED = {
     "certutil": "libnss3-tools",
 }
 POLICY = Path("/usr/sbin/policy-rc.d")
+PRIVILEGE_SEPARATION = Path("/run/sshd")  # sshd of Debian demands it; its service, which is not started, would make it
 
 
 @contextmanager
@@ -64,6 +65,7 @@ def main() -> int:
     try:
         with no_services():
             ensure_system_packages({what: package for what, package in NEEDED.items() if not Path(what).exists()})
+        PRIVILEGE_SEPARATION.mkdir(exist_ok=True)
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

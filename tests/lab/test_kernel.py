@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lab import kernel
@@ -27,3 +29,10 @@ def test_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LabError, match="overlay file system") as failed:
         kernel.require()
     assert "modprobe" in failed.value.fix
+
+
+def test_a_machine_without_modprobe_is_told_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(kernel, "_missing_here", lambda: ["the overlay file system (module overlay)"])
+    with pytest.raises(LabError, match="overlay file system"):
+        kernel.require()
