@@ -42,7 +42,7 @@ class Ours:
         self._key = ""
         self._parallel = parallel
         state = place / "state"
-        state.mkdir(parents=True)
+        state.mkdir(parents=True, exist_ok=True)
         plugins = place / "bin"
         ensure_plugins(plugins, Path(sys.executable))
         path = f"{plugins}:{ensure_engine()}:{os.environ.get('PATH', os.defpath)}"
@@ -69,7 +69,7 @@ class Ours:
                 backend=automation.ProjectBackend(f"file://{state}"),
             ),
         )
-        self._stack = automation.create_stack("bench", PROJECT_NAME, self._program, opts=settings)
+        self._stack = automation.create_or_select_stack("bench", PROJECT_NAME, self._program, opts=settings)
         api = json.dumps({"url": url, "requestsPerSecond": per_second})
         self._stack.set_config(f"{PROJECT_NAME}:api", automation.ConfigValue(api))
         self._stack.set_config(f"{PROJECT_NAME}:apiPassword", automation.ConfigValue(password, secret=True))
