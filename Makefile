@@ -52,17 +52,17 @@ images: $(STAMP)
 unlock: $(STAMP)
 	@$(RUN) -m lab unlock
 
-test: packages lint test-fast test-engine
-	@$(RUN) -m tests.summary
+test: packages lint
+	@$(RUN) -m tests.run
 
 packages: $(DEV_STAMP)
 	@$(RUN) -m tests.system_packages
 
 test-fast: $(DEV_STAMP) packages
-	@$(RUN) -m pytest -m "not engine" --durations=5 --junitxml=.state/tests/fast.xml
+	@$(RUN) -m tests.run fast
 
 test-engine: $(DEV_STAMP) packages
-	@$(RUN) -m pytest -m engine --durations=15 --junitxml=.state/tests/engine.xml
+	@$(RUN) -m tests.run engine
 
 test-faults: $(DEV_STAMP) packages
 	@FAULTS=$(or $(FAULTS),100) $(RUN) -m pytest tests/faults
