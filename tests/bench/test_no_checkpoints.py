@@ -39,8 +39,9 @@ def stack_at(place: Path, oned: str) -> Ours:
 
 
 def doomed(place: Path, oned: str) -> None:
-    """A run in a process of its own. The thread that ran the program of a killed engine lives on for a while and, in the
-    end, closes the callback servers of every program of its process (`_CallbackServicer.shutdown`, pulumi 3.255)."""
+    """A run in a process of its own. The program of a killed engine is left suspended in its coroutine, and whenever that
+    is collected as garbage it closes the callback server of whatever program runs in its process by then: the `finally` of
+    `run_pulumi_func` calls `_CallbackServicer.shutdown`, which is for all servers of the process (pulumi 3.255)."""
     try:
         stack_at(place, oned).up(HOSTS)
     except automation.CommandError:
