@@ -108,6 +108,19 @@ def fireedge_is_served(plane: Plane) -> bool:
     return Site(INSTANCE, naming.FIREEDGE).ask("GET", "/fireedge/sunstone").status == 200
 
 
+def oneflow_is_served(plane: Plane) -> bool:
+    return Site(INSTANCE, naming.ONEFLOW, login=plane.login).ask("GET", "/service").status == 200
+
+
+def onegate_is_served(plane: Plane) -> bool:
+    """Somebody without a token is answered, by OneGate and not by the controller in its place."""
+    return Site(INSTANCE, naming.ONEGATE).ask("GET", "/vm").status == 401
+
+
+def api_is_served(plane: Plane) -> bool:
+    return bool(Site(INSTANCE, API, login=plane.login).call("system.version"))
+
+
 def hosts_are_heard(plane: Plane) -> bool:
     """A figure that was pushed after the question."""
     latest, limit = "SELECT COALESCE(MAX(last_mon_time), 0) FROM host_monitoring", time.monotonic() + PUSHED
@@ -128,6 +141,9 @@ FUNCTIONS: Mapping[tuple[str, str], Callable[[Plane], bool]] = {
     (naming.ONEGATE, naming.ONEFLOW): lambda plane: gate(plane, "/service"),
     (table.VMS, naming.ONEGATE): lambda plane: gate(plane, "/vm"),
     (table.INGRESS, naming.FIREEDGE): fireedge_is_served,
+    (table.INGRESS, naming.ONEFLOW): oneflow_is_served,
+    (table.INGRESS, naming.ONEGATE): onegate_is_served,
+    (table.INGRESS, naming.ONED): api_is_served,
     (table.HYPERVISORS, naming.ONED): hosts_are_heard,
 }
 
@@ -174,9 +190,9 @@ def plane(world: World) -> Iterator[Plane]:
         api.call("template.delete", template)
 
 
-def test_every_edge_between_daemons_has_a_function() -> None:
+def test_every_edge_between_daemons_and_from_the_ingress_has_a_function() -> None:
     """But for the interface of 6.10, which this lab does not run."""
-    daemons = table.DAEMONS - {naming.SUNSTONE}
+    daemons = (table.DAEMONS - {naming.SUNSTONE}) | {table.INGRESS}
     assert {(row.client, row.server) for row in TABLE if {row.client, row.server} <= daemons} <= FUNCTIONS.keys()
 
 

@@ -27,6 +27,7 @@ from tests.registration.kubeapi import KubeApi
 
 pytestmark = [pytest.mark.engine, pytest.mark.database]
 Tallies = Callable[..., Tally]
+MORE = 3  # runs at most for each that is to be hit
 _LIMIT = 240  # seconds for an operation of another process
 
 
@@ -52,13 +53,16 @@ def killed_again_and_again(world: World, found: Tally, dice: random.Random, vict
     events = 3 * len(hosts)
     hit, told_of_lock = 0, False
     with world.stack(0) as stack:
-        for number in range(found.expected):
+        # A run may be over before its moment comes. It is looked at like any other, and another one takes its place.
+        for number in range(MORE * found.expected):
+            if hit == found.expected:
+                break
             what = change(stack, hosts, number, dice)
             plan = [victim.value, str(dice.randrange(1, events)), f"{dice.uniform(0, 0.4):.3f}"]
             with found.round(f"{what}, {' '.join(plan)}"):
                 with elsewhere(stack, "up", *plan) as process:
                     said = answer(process)
-                hit += said["killed"]
+                hit += said["killed"] > 0
                 assert "next:" in said.get("error", "next:")
                 assert said["left"] == [], "processes stay behind a killed engine"
                 world.no_secret(stack, json.dumps(said))
@@ -73,7 +77,7 @@ def killed_again_and_again(world: World, found: Tally, dice: random.Random, vict
                 stack.up()
                 world.converged(stack)
     found.notes.append(f"{hit} hit")
-    assert hit, "nothing was ever killed"
+    assert hit == found.expected, f"in {found.rounds} runs something was killed {hit} times"
 
 
 def test_the_engine_is_killed(world: World, tally: Tallies, dice: random.Random) -> None:
