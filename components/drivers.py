@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from components.domain import AttributeValue, Seconds, Section, Version
+from components.domain import AttributeValue, Seconds, Section, Version, matching
 from components.monitoring import Raw
 from components.oned_conf import Grammar, GrammarError, Scalar, Value, merge_raw
 from components.oned_conf import render as text
@@ -21,7 +21,9 @@ from components.versions import RELEASES
 from components.yaml_conf import Keys, Yaml, render
 
 YesNo = Literal["yes", "no"]
-Word = Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Word = Annotated[
+    str, Field(max_length=256), matching(r"[^\x00-\x1f\x7f]*", "must be one line without control characters")
+]
 
 # Vectors of vmm_exec_kvm.conf as each release ships it (x86_64).
 _SHIPPED: Final[Mapping[Version, Mapping[str, Mapping[str, Scalar]]]] = {
@@ -144,9 +146,10 @@ class KvmSettings(Section):
     attach_nic_filter: Word | None = Field(default=None, description="filter of attached NICs")
     ovmf_nvram: Word | None = Field(default=None, description="path of the firmware's variables on the hosts")
     virtiofsd: Word | None = Field(default=None, description="paths of virtiofsd on the hosts; 7.x only")
-    raw: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], Word] = Field(
-        default={}, description="further variables; typed ones are refused"
-    )
+    raw: dict[
+        Annotated[str, matching(r"[A-Z][A-Z0-9_]*", "must be a shell variable: upper-case letters, digits and '_'")],
+        Word,
+    ] = Field(default={}, description="further variables; typed ones are refused")
 
 
 class LxcSettings(Section):
