@@ -9,7 +9,7 @@ from pydantic import Field
 
 from components import naming, scheduler
 from components.datastore_settings import IMPOSSIBLE_DRIVERS, REFUSED_KINDS
-from components.domain import Seconds, Section, Version
+from components.domain import DnsLabel, Seconds, Section, Version
 from components.monitoring import Raw, RawValue
 from components.oned_conf import DATABASE_PASSWORD, GrammarError, Scalar, Value, merge_raw, render
 from components.scheduler import SchedulerSettings
@@ -45,9 +45,8 @@ class OnedSettings(Section):
         description="API connections at once; oned stops accepting beyond. 15 is shipped, 240 for large zones",
     )
     database_wait: Seconds = Field(default=240, description="seconds that a start of oned waits for its database")
-    frontend_name: str = Field(
+    frontend_name: DnsLabel = Field(
         default="opennebula-frontend",
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
         description="name of the control plane in transfer commands and in the hosts' known_hosts",
     )
     tuning: TuningSettings = TuningSettings()

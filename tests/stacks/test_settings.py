@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from components.generated.keys import new_key_pair
 from stacks.host_list import SOURCES
+from stacks.mistakes import UNIONS
 from stacks.reference import table
-from stacks.settings import UNIONS, ConfigError, StackSettings, parse, passphrase_problems
+from stacks.settings import ConfigError, StackSettings, parse, passphrase_problems
 from tests.examples import HOST_KEY, config, host
 
 
@@ -78,7 +79,9 @@ def test_names_that_oned_refuses(name: str, words: str) -> None:
 def test_a_host_without_a_pinned_key_is_refused() -> None:
     item = host("kvm-1")
     del item["hostKey"]
-    assert problems(hosts=[item])["hosts[0].hostKey"] == "is required"
+    found = problems(hosts=[item])
+    assert list(found) == ["hosts[0].hostKey"]
+    assert "make pin HOST='kvm-1'" in found["hosts[0].hostKey"]
 
 
 def test_a_bastion_without_a_pinned_key_is_refused() -> None:
