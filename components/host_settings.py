@@ -203,6 +203,11 @@ def problems(hosts: Sequence[HostSettings], fleet: FleetSettings) -> Iterator[tu
     for index, host in enumerate(hosts):
         if isinstance(host, LxcHost) and host.drain is not None and host.drain.mode == "live":
             yield f"hosts[{index}].drain.mode", "containers cannot be migrated live; use cold or refuse"
+        first: dict[str, int] = {}
+        for number, mount in enumerate(host.mounts):
+            if (earlier := first.setdefault(mount.target, number)) != number:
+                text = f"{mount.target} is already mounts[{earlier}].target; one file system a path: choose another, or remove one"
+                yield f"hosts[{index}].mounts[{number}].target", text
     for path, drain in (
         ("fleet.drain", fleet.drain),
         *((f"hosts[{index}].drain", host.drain) for index, host in enumerate(hosts)),
