@@ -120,8 +120,11 @@ def test_a_node_port_is_the_listening_port() -> None:
 
 
 def test_raw_keys_may_not_fight_typed_ones() -> None:
-    assert "typed" in problems(oned={"raw": {"DB": {"BACKEND": "sqlite"}}})["oned.raw"]
-    assert "typed" in problems(monitoring={"address": "10.0.0.1", "raw": {"NETWORK": {"PORT": 1}}})["monitoring.raw"]
+    assert "typed" in problems(oned={"raw": {"DB": {"BACKEND": "sqlite"}}})["oned.raw.DB"]
+    assert (
+        "typed"
+        in problems(monitoring={"address": "10.0.0.1", "raw": {"NETWORK": {"PORT": 1}}})["monitoring.raw.NETWORK"]
+    )
 
 
 def test_raw_values_cannot_break_out_of_the_grammar() -> None:
