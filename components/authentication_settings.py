@@ -15,7 +15,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from components.domain import Address, DnsLabel, Network, Port, Seconds, Section, shape, shapes
+from components.domain import (
+    Address,
+    AttributeName,
+    DnsLabel,
+    Network,
+    Port,
+    Seconds,
+    Section,
+    matching,
+    shape,
+    shapes,
+)
 
 PORT_LDAP = 389
 PORTS_LDAPS = (636, 3269)  # 3269: Active Directory's global catalogue with TLS, 3268 without
@@ -109,7 +120,9 @@ def _several(value: object) -> object:
 
 
 Text = Annotated[str, Field(max_length=512), AfterValidator(_text)]
-Attribute = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9;-]{0,62}$")]
+Attribute = Annotated[
+    str, matching(r"[A-Za-z][A-Za-z0-9;-]{0,62}", "must be the name of an LDAP attribute, such as uid or memberOf")
+]
 Regex = Annotated[str, AfterValidator(_regex)]
 MappingFile = Annotated[str, AfterValidator(_plain_file)]
 # One server, or several of which the first that answers decides.
@@ -118,7 +131,7 @@ Servers = Annotated[
     Field(min_length=1),
     BeforeValidator(_several),
 ]
-TemplateKey = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
+TemplateKey = AttributeName
 RawValue = Annotated[
     Annotated[Text, shape("text")]
     | Annotated[int, shape("number")]
@@ -126,7 +139,10 @@ RawValue = Annotated[
     | Annotated[tuple[Text, ...], shape("list")],
     shapes("must be a text, a whole number, true, false or a list of texts"),
 ]
-Raw = dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], RawValue]
+Raw = dict[
+    Annotated[str, matching(r"[a-z][a-z0-9_]*", "must be a key of the driver's file without its colon: a-z, 0-9, _")],
+    RawValue,
+]
 
 
 class _Mapping(Section):
@@ -239,8 +255,8 @@ class IdentityProvider(_Mapping):
         description="its signing certificate: PEM, or the base64 part alone"
     )
     user_field: Text = Field(default="NameID", description="where the login name stands")
-    group_field: Annotated[str, Field(pattern=r"^[^']+$"), AfterValidator(_text)] = Field(
-        default="member", description="attribute of the assertion with the groups"
+    group_field: Annotated[str, matching(r"[^']+", "must be an attribute's name without '"), AfterValidator(_text)] = (
+        Field(default="member", description="attribute of the assertion with the groups")
     )
     group_required: Text | None = Field(default=None, description="group that a user must be in; anybody when left out")
     mapping_key: TemplateKey = Field(
@@ -262,9 +278,12 @@ class SamlSettings(Section):
     """The SAML driver (saml_auth.conf), OpenNebula 7 only."""
 
     sp_entity_id: Text = Field(description="this OpenNebula's name at every identity provider (audience, client id)")
-    acs_url: Annotated[str, Field(pattern=r"^https://[^\s/]+(/\S*)?$")] | None = Field(
-        default=None, description="where providers send assertions; made of FireEdge's host name when left out"
-    )
+    acs_url: (
+        Annotated[
+            str, matching(r"https://[^\s/]+(/\S*)?", "must be an https URL such as https://HOST/fireedge/api/auth/acs")
+        ]
+        | None
+    ) = Field(default=None, description="where providers send assertions; made of FireEdge's host name when left out")
     identity_providers: tuple[IdentityProvider, ...] = Field(min_length=1, description="the trusted providers")
 
 

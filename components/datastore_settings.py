@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from components.domain import Address, AttributeName, AttributeValue, HostName, Section, UserName
+from components.domain import Address, AttributeName, AttributeValue, HostName, Section, UserName, matching
 from components.registration.datastore_client import DatastoreType
 from components.registration.datastore_names import datastore_name_problem
 
@@ -50,11 +50,19 @@ def _directory(value: str) -> str:
 
 DatastoreName = Annotated[str, AfterValidator(_name)]
 Directory = Annotated[AttributeValue, AfterValidator(_directory)]
-Rate = Annotated[str, Field(pattern=r"^[1-9][0-9]*[KMG]?$", description="bytes a second, with K, M or G")]
-Uuid = Annotated[
-    str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", description="a UUID")
+Rate = Annotated[
+    str,
+    matching(r"[1-9][0-9]*[KMG]?", "must be bytes a second such as 500K, 10M or 1G"),
+    Field(description="bytes a second, with K, M or G"),
 ]
-CephName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+Uuid = Annotated[
+    str,
+    matching(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "must be a UUID in lower case; uuidgen makes one"),
+    Field(description="a UUID"),
+]
+CephName = Annotated[
+    str, matching(r"[A-Za-z0-9._-]{1,128}", "must be a name in Ceph: letters, digits, '.', '_' and '-'")
+]
 
 
 # A value that `_known_kind` has looked at is no JSON any more but Python's, where strict models take no list for a tuple.

@@ -11,7 +11,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Interface, IPv4Network, ip_address
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -49,7 +49,8 @@ class Version(StrEnum):
     V7_4 = "7.4"
 
 
-def _matching(pattern: str, what: str) -> AfterValidator:
+def matching(pattern: str, what: str) -> AfterValidator:
+    """A rule of a whole text; `what` is the sentence for the operator, who should not have to read the pattern."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
@@ -104,6 +105,28 @@ def _address(value: str) -> str:
     return value
 
 
+def _network(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        IPv4Network(value)
+    except ValueError:
+        pass
+    else:
+        return value
+    try:
+        inside = IPv4Interface(value)
+    except ValueError:
+        raise ValueError("must be an IPv4 network such as 192.0.2.0/24; a single address as 192.0.2.7/32") from None
+    raise ValueError(f"{value} is an address inside a network: write {inside.network}, or {inside.ip}/32 for it alone")
+
+
+def _not_everybody(network: IPv4Network) -> IPv4Network:
+    if network.prefixlen == 0:
+        raise ValueError(f"{network} is everybody: name the networks that are meant, such as 10.20.0.0/16")
+    return network
+
+
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 """Kinds of SSH host key that can be pinned, the preferred one first."""
 
@@ -145,14 +168,14 @@ def _no_cdata_end(value: str) -> str:
 DnsLabel = Annotated[
     str,
     Field(max_length=63),
-    _matching(
+    matching(
         r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", "must be a DNS label: lower-case letters, digits and '-', not at the edges"
     ),
 ]
 DnsSubdomain = Annotated[
     str,
     Field(max_length=253),
-    _matching(
+    matching(
         r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*",
         "must be a Kubernetes object name: lower-case letters, digits, '-' and '.', not at the edges",
     ),
@@ -160,19 +183,21 @@ DnsSubdomain = Annotated[
 HostName = Annotated[str, AfterValidator(_host_name)]
 Address = Annotated[str, AfterValidator(_address)]
 PublicKey = Annotated[str, AfterValidator(_public_key)]
-Network = IPv4Network
+Network = Annotated[IPv4Network, BeforeValidator(_network)]
+NamedNetwork = Annotated[Network, AfterValidator(_not_everybody)]
+"""A network that is let in: never all of them."""
 Port = Annotated[int, Field(ge=1, le=65535)]
-UserName = Annotated[str, _matching(r"[a-z_][a-z0-9_-]{0,31}", "must be a Unix user name")]
+UserName = Annotated[str, matching(r"[a-z_][a-z0-9_-]{0,31}", "must be a Unix user name")]
 Quantity = Annotated[
     str,
-    _matching(
+    matching(
         r"[1-9][0-9]*(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", "must be a Kubernetes quantity such as 500m, 512Mi or 10Gi"
     ),
 ]
-Memory = Annotated[str, _matching(r"[1-9][0-9]*(Ki|Mi|Gi|Ti)", "must be an amount of memory such as 512Mi or 4Gi")]
+Memory = Annotated[str, matching(r"[1-9][0-9]*(Ki|Mi|Gi|Ti)", "must be an amount of memory such as 512Mi or 4Gi")]
 Image = Annotated[
     str,
-    _matching(
+    matching(
         r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?",
         "must be a full image reference: REGISTRY/NAME:TAG or REGISTRY/NAME@sha256:…",
     ),
@@ -181,16 +206,16 @@ Image = Annotated[
 Fingerprint = Annotated[
     str,
     BeforeValidator(lambda value: value.replace(" ", "").upper() if isinstance(value, str) else value),
-    _matching(r"[0-9A-F]{40}", "must be the full 40-digit fingerprint (gpg --show-keys --with-fingerprint FILE)"),
+    matching(r"[0-9A-F]{40}", "must be the full 40-digit fingerprint (gpg --show-keys --with-fingerprint FILE)"),
 ]
-SqlName = Annotated[str, _matching(r"[a-z][a-z0-9_]{0,31}", "must be a plain SQL name: a-z, 0-9, _")]
+SqlName = Annotated[str, matching(r"[a-z][a-z0-9_]{0,31}", "must be a plain SQL name: a-z, 0-9, _")]
 AttributeName = Annotated[
-    str, _matching(r"[A-Z][A-Z0-9_]{0,63}", "must be an OpenNebula attribute name: upper-case letters, digits and '_'")
+    str, matching(r"[A-Z][A-Z0-9_]{0,63}", "must be an OpenNebula attribute name: upper-case letters, digits and '_'")
 ]
 AttributeValue = Annotated[
     str,
     Field(max_length=1024),
-    _matching(r"[^\x00-\x1f\x7f\ud800-\udfff]*", "must be one line without control characters"),
+    matching(r"[^\x00-\x1f\x7f\ud800-\udfff]*", "must be one line without control characters"),
     AfterValidator(_no_cdata_end),
 ]
 

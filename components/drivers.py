@@ -12,16 +12,18 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
-from components.domain import AttributeValue, Seconds, Section, Version
+from components.domain import AttributeValue, Seconds, Section, Version, matching
 from components.monitoring import Raw
-from components.oned_conf import Grammar, GrammarError, Scalar, Value, merge_raw
-from components.oned_conf import render as text
+from components.oned_conf import Grammar, Scalar, Value, merge_raw, raw_problems, spelling_problems
 from components.versions import RELEASES
 from components.yaml_conf import Keys, Yaml, render
 
 YesNo = Literal["yes", "no"]
-Word = Annotated[str, Field(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Word = Annotated[
+    str, Field(max_length=256), matching(r"[^\x00-\x1f\x7f]*", "must be one line without control characters")
+]
 
 # Vectors of vmm_exec_kvm.conf as each release ships it (x86_64).
 _SHIPPED: Final[Mapping[Version, Mapping[str, Mapping[str, Scalar]]]] = {
@@ -144,9 +146,10 @@ class KvmSettings(Section):
     attach_nic_filter: Word | None = Field(default=None, description="filter of attached NICs")
     ovmf_nvram: Word | None = Field(default=None, description="path of the firmware's variables on the hosts")
     virtiofsd: Word | None = Field(default=None, description="paths of virtiofsd on the hosts; 7.x only")
-    raw: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], Word] = Field(
-        default={}, description="further variables; typed ones are refused"
-    )
+    raw: dict[
+        Annotated[str, matching(r"[A-Z][A-Z0-9_]*", "must be a shell variable: upper-case letters, digits and '_'")],
+        Word,
+    ] = Field(default={}, description="further variables; typed ones are refused")
 
 
 class LxcSettings(Section):
@@ -184,14 +187,25 @@ def problems(settings: DriverSettings, version: Version) -> Iterator[tuple[str, 
             yield "kvm.virtiofsd", release.unknown("virtiofs")
     for name in sorted(set(settings.kvm.raw) & set(_KVMRC.values())):
         yield f"kvm.raw.{name}", "is decided by a typed setting; change it there"
-    try:
-        text(kvm_exec_entries(settings.kvm_exec, version))
-    except GrammarError as error:
-        yield "kvmExec.raw", str(error)
+    for path, sentence in raw_problems(
+        _kvm_exec_typed(settings.kvm_exec, version), settings.kvm_exec.raw, _kvm_exec_grammar(version)
+    ):
+        yield f"kvmExec.raw.{path}", sentence
+    for name, sentence in spelling_problems(_kvm_exec_typed(settings.kvm_exec, version)):
+        yield f"kvmExec.{to_camel(name.lower())}", sentence
 
 
 def kvm_exec_entries(settings: KvmExecSettings, version: Version) -> dict[str, Value]:
     """vmm_exec_kvm.conf; empty when nothing is set. Raises GrammarError when a raw key fights a typed one."""
+    return merge_raw(_kvm_exec_typed(settings, version), settings.raw, _kvm_exec_grammar(version))
+
+
+def _kvm_exec_grammar(version: Version) -> Grammar:
+    vectors = {name: frozenset(keys) for name, keys in _SHIPPED[version].items()}
+    return Grammar(file="vmm_exec_kvm.conf", vectors=vectors)
+
+
+def _kvm_exec_typed(settings: KvmExecSettings, version: Version) -> dict[str, Value]:
     shipped = _SHIPPED[version]
     found: dict[str, Value] = {}
     for name, value in {
@@ -213,8 +227,7 @@ def kvm_exec_entries(settings: KvmExecSettings, version: Version) -> dict[str, V
         found["CPU_MODEL"] = {"MODEL": settings.cpu_model}
     if settings.graphics is not None:
         found["GRAPHICS"] = _given(settings.graphics)
-    grammar = Grammar(file="vmm_exec_kvm.conf", vectors={name: frozenset(keys) for name, keys in shipped.items()})
-    return merge_raw(found, settings.raw, grammar)
+    return found
 
 
 def _given(section: Section) -> dict[str, Scalar]:

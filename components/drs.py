@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, JsonValue
 
-from components.domain import AttributeName, Section
+from components.domain import AttributeName, Section, matching
 from components.yaml_conf import Keys, Yaml, YamlError, render
 
 FILE: Final = "one_drs.conf"
@@ -67,9 +67,10 @@ class DrsSettings(Section):
     """The optimizer of 7.x."""
 
     solver: Literal["cbc", "glpk", "coinmp"] = Field(default="cbc", description="solver; OpenNebula brings cbc")
-    solver_path: Annotated[str, Field(pattern=r"^/[^\s\"'\\]+$")] | None = Field(
-        default=None, description="program of another solver in oned's image; $arch is i64 or arm64"
-    )
+    solver_path: (
+        Annotated[str, matching(r"/[^\s\"'\\]+", "must be an absolute path without blanks, quotes and backslashes")]
+        | None
+    ) = Field(default=None, description="program of another solver in oned's image; $arch is i64 or arm64")
     place: Place | None = Field(default=None, description="placement of new VMs; only with placer one_drs")
     optimize: Optimize = Field(default=Optimize(), description="moves of running VMs")
     predictive: Weight = Field(default=0, description="share of the forecast in what counts as load; 0 none")

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from components import naming, sunstone_server
-from components.domain import Seconds, Section, Version
+from components.domain import Seconds, Section, Version, matching
 from components.oned_settings import events_endpoint
 from components.sunstone_server import SunstoneServerSettings, sunstone_text
 from components.yaml_conf import Keys, Raw, Yaml, YamlError, merge_raw, render
@@ -78,10 +78,11 @@ class FireEdgeSettings(Section):
         description="opennebula: oned checks logins by the user's driver; remote: a proxy does and sets X-Auth-Username, "
         "and whoever else reaches FireEdge is whom he likes to be",
     )
-    auth_redirect: str | None = Field(
-        default=None,
-        pattern=r"^(\.|/[^\s]*|https?://[^\s]+)$",
-        description="where the login button leads when a proxy does the login: /, . or a URL",
+    auth_redirect: Annotated[str, matching(r"\.|/\S*|https?://\S+", "must be /PATH, . or an http(s) URL")] | None = (
+        Field(
+            default=None,
+            description="where the login button leads when a proxy does the login: /, . or a URL",
+        )
     )
     sunstone: SunstoneServerSettings = SunstoneServerSettings()
     raw: Raw = Field(default={})

@@ -24,6 +24,7 @@ from components.domain import (
     Seconds,
     Section,
     UserName,
+    matching,
 )
 from components.preparation_settings import MountSettings, OperatingSystem
 
@@ -62,7 +63,8 @@ class _Host(Section):
     reserved_memory: int | None = Field(default=None, description="RESERVED_MEM, KiB; negative overcommits")
     adopt: Literal["refuse", "matching", "always"] = Field(
         default="matching",
-        description="a host of this name that oned has already: refuse, matching drivers or always take over",
+        description="a host of this name that oned has already: refuse it, take it over if its drivers fit and it bears no other "
+        "owner (matching), or always",
     )
     os: OperatingSystem | None = Field(
         default=None,
@@ -137,23 +139,41 @@ class SshSettings(Section):
     silence: Seconds = Field(
         default=60, description="seconds without a sign of life after which a connection counts as lost"
     )
-    script_timeout: Seconds = Field(default=900, description="seconds that the preparation of one host may take")
+    script_timeout: Seconds = Field(
+        default=1800,
+        description="seconds that the preparation of one host may take; more than preparation.installLimit and lockWait "
+        "together",
+    )
     agent: bool = Field(
         default=False, description="use the SSH agent of $SSH_AUTH_SOCK instead of opennebula:sshPrivateKey"
     )
 
 
+_APT_WORD = matching(r"[a-z0-9.-]+", "must be one word of lower-case letters, digits, '.' and '-', as in sources.list")
+
+
 class PackageSettings(Section):
     """Where hosts get OpenNebula's packages. The key comes with the configuration: nothing is fetched unverified."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~{}/-]*)?$")] = Field(
+    url: Annotated[
+        str,
+        matching(
+            r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~{}/-]*)?",
+            "must be an http(s) URL without user, blanks and query, such as https://downloads.opennebula.io/repo/7.4/{os}",
+        ),
+    ] = Field(
         description="repository, such as https://downloads.opennebula.io/repo/7.4/{os}; {os} becomes Debian/12, AlmaLinux/9/x86_64 "
         "or the like on each host"
     )
-    suite: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$", description="apt suite")] = "stable"
-    component: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$", description="apt component")] = "opennebula"
+    suite: Annotated[str, _APT_WORD, Field(description="apt suite")] = "stable"
+    component: Annotated[str, _APT_WORD, Field(description="apt component")] = "opennebula"
     key: Annotated[
-        str, Field(pattern=r"(?s)^\s*-----BEGIN PGP PUBLIC KEY BLOCK-----.*-----END PGP PUBLIC KEY BLOCK-----\s*$")
+        str,
+        matching(
+            r"(?s)\s*-----BEGIN PGP PUBLIC KEY BLOCK-----.*-----END PGP PUBLIC KEY BLOCK-----\s*",
+            "must be the repository's public key as text, from -----BEGIN PGP PUBLIC KEY BLOCK----- to its END line "
+            "(gpg --armor --export, or the file that the repository offers)",
+        ),
     ] = Field(description="the repository's armored public key")
     fingerprint: Fingerprint = Field(description="full fingerprint of that key, from a second source")
     enable_dependencies: bool = Field(
@@ -171,8 +191,8 @@ class FleetSettings(Section):
     owner: AttributeValue | None = Field(
         default=None,
         min_length=1,
-        description="written to every host as MANAGED_BY: a stack with another owner does not take it over unless adopt is "
-        "always. One more call a host that has no labels",
+        description="written to every host as MANAGED_BY: a stack with another owner, or without one, does not take it over "
+        "unless adopt is always. One more call a host that has no labels",
     )
     drain: DrainSettings = Field(
         default=DrainSettings(), description="how VMs leave hosts without a drain of their own; read when it is needed"
@@ -184,6 +204,11 @@ def problems(hosts: Sequence[HostSettings], fleet: FleetSettings) -> Iterator[tu
     for index, host in enumerate(hosts):
         if isinstance(host, LxcHost) and host.drain is not None and host.drain.mode == "live":
             yield f"hosts[{index}].drain.mode", "containers cannot be migrated live; use cold or refuse"
+        first: dict[str, int] = {}
+        for number, mount in enumerate(host.mounts):
+            if (earlier := first.setdefault(mount.target, number)) != number:
+                text = f"{mount.target} is already mounts[{earlier}].target; one file system a path: choose another, or remove one"
+                yield f"hosts[{index}].mounts[{number}].target", text
     for path, drain in (
         ("fleet.drain", fleet.drain),
         *((f"hosts[{index}].drain", host.drain) for index, host in enumerate(hosts)),

@@ -19,7 +19,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from components import naming
-from components.domain import DnsLabel, DnsSubdomain, Network, Section
+from components.domain import DnsLabel, DnsSubdomain, NamedNetwork, Section
 from components.ingress_annotations import CLASSES, DIALECTS, Controller, Dialect, undone
 from components.ingress_certificate import Chain, chain_problems, key_problem, read_chain, read_key
 
@@ -161,7 +161,7 @@ class IngressSettings(Section):
     controller_labels: dict[str, str] = Field(
         default={}, description="labels of these pods; all of the namespace if empty"
     )
-    controller_networks: tuple[Network, ...] = Field(
+    controller_networks: tuple[NamedNetwork, ...] = Field(
         default=(), description="instead, or as well: addresses that a controller outside the pod network comes from"
     )
     annotations: dict[AnnotationKey, str] = Field(

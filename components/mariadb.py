@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pulumi
 from pulumi_kubernetes.apps.v1 import StatefulSet
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret, Service, ServiceAccount
 from pulumi_kubernetes.networking.v1 import NetworkPolicy
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from components import naming
 from components.domain import Memory, Section, SqlName
@@ -45,14 +45,33 @@ def _no_sqlite(value: Any) -> Any:
     return value
 
 
+# images/oned/oned-start takes a schema without users for a half-made first boot and drops it.
+SYSTEM_SCHEMAS: Final = frozenset({"mysql", "information_schema", "performance_schema", "sys"})
+SYSTEM_USERS: Final = frozenset({"root", "mysql", "mariadb_sys"})
+
+
+def _own_schema(name: str) -> str:
+    if name in SYSTEM_SCHEMAS:
+        raise ValueError(f"{name} is a schema of MariaDB itself: choose another name, such as opennebula")
+    return name
+
+
+def _own_user(name: str) -> str:
+    if name in SYSTEM_USERS:
+        raise ValueError(f"{name} is an account of MariaDB itself: choose another name, such as oneadmin")
+    return name
+
+
 class MariaDBSettings(Section):
     """The database of oned."""
 
     backend: Annotated[Literal["mysql"], BeforeValidator(_no_sqlite)] = Field(
         default="mysql", description="MySQL or MariaDB; SQLite is refused"
     )
-    name: SqlName = Field(default="opennebula", description="schema; oned's account may use no other")
-    user: SqlName = Field(default="oneadmin", description="oned's account")
+    name: Annotated[SqlName, AfterValidator(_own_schema)] = Field(
+        default="opennebula", description="schema; oned's account may use no other"
+    )
+    user: Annotated[SqlName, AfterValidator(_own_user)] = Field(default="oneadmin", description="oned's account")
     connections: int = Field(default=25, ge=5, le=500, description="connections that oned keeps open")
     buffer_pool: Memory | None = Field(
         default=None, description="innodb_buffer_pool_size; by tier 128Mi, 1Gi or 6Gi when left out"
@@ -180,13 +199,13 @@ collation-server = utf8mb4_general_ci
 transaction-isolation = READ-COMMITTED
 # An acknowledged allocation must survive a power cut.
 innodb_flush_log_at_trx_commit = 1
-innodb_buffer_pool_size = {_bytes(buffer_pool)}
+innodb_buffer_pool_size = {memory_bytes(buffer_pool)}
 max_connections = {max_connections}
 local-infile = 0
 """
 
 
-def _bytes(quantity: str) -> int:
+def memory_bytes(quantity: str) -> int:
     """A Kubernetes memory quantity in bytes; my.cnf knows other suffixes."""
     units = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
     for suffix, factor in units.items():

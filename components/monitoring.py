@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from components.domain import Address, AttributeName, AttributeValue, Port, Seconds, Section, Version, shape, shapes
-from components.oned_conf import MONITORD, GrammarError, Value, merge_raw, render
+from components.oned_conf import MONITORD, Value, merge_raw, raw_problems
 from components.versions import RELEASES, Release
 
 _Text = Annotated[AttributeValue, shape("text")]
@@ -99,14 +99,20 @@ def problems(settings: MonitoringSettings, version: Version) -> Iterator[tuple[s
     release = RELEASES[version]
     if settings.probes.exec_vm is not None and not release.exec_vm_probe:
         yield "probes.execVm", release.unknown("this probe (commands in VMs)")
-    try:
-        render(entries(settings, version))
-    except GrammarError as error:
-        yield "raw", str(error)
+
+    def unread(name: str) -> str | None:
+        return None if name in release.monitord_keys else release.unread(name, MONITORD.file)
+
+    for path, text in raw_problems(_typed(settings, version), settings.raw, MONITORD, unread):
+        yield f"raw.{path}", text
 
 
 def entries(settings: MonitoringSettings, version: Version = Version.V7_4) -> dict[str, Value]:
     """monitord.conf. Raises GrammarError when a raw key fights a typed one."""
+    return merge_raw(_typed(settings, version), settings.raw, MONITORD)
+
+
+def _typed(settings: MonitoringSettings, version: Version) -> dict[str, Value]:
     typed: dict[str, Value] = {
         "MONITORING_INTERVAL_HOST": settings.host_interval,
         # A file, never `std`: oned starts its drivers with the third descriptor closed (include/Driver.h).
@@ -129,7 +135,7 @@ def entries(settings: MonitoringSettings, version: Version = Version.V7_4) -> di
     }.items():
         if value is not None:
             typed[name] = value
-    return merge_raw(typed, settings.raw, MONITORD)
+    return typed
 
 
 def _periods(probes: ProbePeriods, release: Release) -> dict[str, int]:

@@ -12,7 +12,7 @@ quotes only \\" is an escape; "]]>" aborts. What is rendered is parsed again bef
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,11 +29,22 @@ class GrammarError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Grammar:
-    """What one file's reader knows: which names are lists, and which vectors need all of their keys."""
+    """What one file's reader knows: which names are lists, and which vectors need all of their keys.
+
+    `entries`: of the lists of vectors, the keys that none of them may lack, by regular expression; other lists are of plain
+    values. `fixed`: names that nobody may set here, and why. `singles`: whether every other name takes a plain value.
+    """
 
     file: str
     lists: tuple[str, ...] = ()  # regular expressions
     vectors: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    entries: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    singles: bool = False
+
+    def needed(self, name: str) -> frozenset[str] | None:
+        """Keys of each entry of a list of vectors; None where its entries are plain."""
+        return next((keys for pattern, keys in self.entries.items() if re.fullmatch(pattern, name)), None)
 
     def is_list(self, name: str) -> bool:
         return any(re.fullmatch(pattern, name) for pattern in self.lists)
@@ -75,8 +86,25 @@ ONED: Final = Grammar(
         "RAFT_LEADER_HOOK": _keys("COMMAND ARGUMENTS"),
         "RAFT_FOLLOWER_HOOK": _keys("COMMAND ARGUMENTS"),
     },
+    # Without one of these oned skips the driver, does not start (VirtualMachineManager.cc, Driver.h), or refuses every
+    # datastore and network that names it (Datastore.cc, VirtualNetwork.cc).
+    entries={
+        "VM_MAD": _keys("NAME TYPE EXECUTABLE ARGUMENTS"),
+        "TM_MAD_CONF": _keys("NAME LN_TARGET CLONE_TARGET SHARED"),
+        "VN_MAD_CONF": _keys("NAME BRIDGE_TYPE"),
+        "(DS|MARKET|AUTH)_MAD_CONF": _keys("NAME"),
+    },
+    fixed={
+        "DATASTORE_LOCATION": "the datastores are in /var/lib/one/datastores, where oned's volume and the hosts have them",
+        "SCRIPTS_REMOTE_DIR": "it is /var/tmp/one on every host: the sudo rules of OpenNebula's packages name that path",
+        "ONE_KEY": "oned keeps its key in a file of its home volume; here everybody who reads the ConfigMap would have it",
+    },
+    singles=True,
 )
-MONITORD: Final = Grammar(file="monitord.conf", lists=("IM_MAD",))
+# DriverManager.h: a driver without a program is not loaded; one_im_ssh ends without the hypervisor in its arguments.
+MONITORD: Final = Grammar(
+    file="monitord.conf", lists=("IM_MAD",), entries={"IM_MAD": _keys("NAME EXECUTABLE ARGUMENTS")}, singles=True
+)
 RANK: Final = Grammar(file="rank.conf")
 SCHED: Final = Grammar(
     file="sched.conf", lists=("VM_ATTRIBUTE",), vectors={"EXTERNAL_SCHEDULER": _keys("SERVER PROXY TIMEOUT")}
@@ -136,28 +164,81 @@ def merge_raw(typed: Mapping[str, Value], raw: Mapping[str, Value], grammar: Gra
 
     Raises GrammarError with every raw entry that fights a typed one or the file, so that one look shows them all.
     """
-    sentences = [text for name, value in raw.items() for text in _objections(name, value, typed, grammar)]
+    sentences = [
+        f"{name}{place} {text}"
+        for name, value in raw.items()
+        for place, text in _objections(name, value, typed, grammar)
+    ]
     if sentences:
         raise GrammarError("; ".join(sentences))
     return {**typed, **raw}
 
 
-def _objections(name: str, value: Value, typed: Mapping[str, Value], grammar: Grammar) -> Iterator[str]:
+def raw_problems(
+    typed: Mapping[str, Value],
+    raw: Mapping[str, Value],
+    grammar: Grammar = ONED,
+    unread: Callable[[str], str | None] = lambda _name: None,
+) -> Iterator[tuple[str, str]]:
+    """(path below `raw`, sentence) for each raw entry that may not stand there, or that has no spelling.
+
+    `unread` is a sentence about a name that the daemon does not read.
+    """
+    for name, value in raw.items():
+        found = list(_objections(name, value, typed, grammar))
+        if name not in typed and name not in grammar.fixed and (text := unread(name)):
+            found = [("", text)]
+        if not found:
+            found = [("", text) for _, text in spelling_problems({name: value})]
+        yield from ((f"{name}{place}", text) for place, text in found)
+
+
+def spelling_problems(entries: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
+    """(name, sentence) for each entry that the grammar has no spelling for."""
+    for name, value in entries.items():
+        try:
+            render({name: value})
+        except GrammarError as error:
+            yield name, str(error)
+
+
+def _objections(name: str, value: Value, typed: Mapping[str, Value], grammar: Grammar) -> Iterator[tuple[str, str]]:
+    """(path below the name, sentence)."""
     whole = grammar.vectors.get(name)
-    if name in typed:
-        yield f"{name} is decided by typed settings; change it there"
+    if reason := grammar.fixed.get(name):
+        yield "", f"cannot be changed: {reason}; remove it"
+    elif name in typed:
+        yield "", f"is decided by typed settings; change {name} there"
     elif grammar.is_list(name):
         if not isinstance(value, tuple) or not value:
-            yield (
-                f"{name} is a list in {grammar.file}: give all of its entries as a list; they replace every shipped one"
-            )
+            yield "", f"is a list in {grammar.file}: give all of its entries as a list; they replace every shipped one"
+        elif grammar.entries:
+            yield from _entries(value, grammar.needed(name))
     elif isinstance(value, tuple):
-        yield f"{name} is no list in {grammar.file}: only its first entry would count"
+        yield "", f"is no list in {grammar.file}: only its first entry would count"
     elif whole is not None and not isinstance(value, Mapping):
-        yield f"{name} is a vector in {grammar.file}: give it as NAME: {{KEY: value}}"
+        yield "", f"is a vector in {grammar.file}: give it as {name}: {{KEY: value}}"
     elif whole is not None and isinstance(value, Mapping) and (missing := sorted(whole - set(value))):
         keys = ", ".join(missing)
-        yield f"{name} needs its whole vector, since vectors do not merge with defaults; missing: {keys}"
+        yield "", f"needs its whole vector, since vectors do not merge with defaults; missing: {keys}"
+    elif whole is None and grammar.singles and isinstance(value, Mapping):
+        yield "", f"is a plain value in {grammar.file}: give it as {name}: value"
+
+
+def _entries(entries: tuple[Scalar | Vector, ...], needed: frozenset[str] | None) -> Iterator[tuple[str, str]]:
+    """What is wrong with the entries of a list."""
+    first: dict[str, int] = {}
+    for number, entry in enumerate(entries):
+        place = f"[{number}]"
+        if needed is None:
+            if isinstance(entry, Mapping):
+                yield place, "is a plain value in this list, not a vector"
+        elif not isinstance(entry, Mapping):
+            yield place, f"is a vector in this list: {{{', '.join(f'{key}: …' for key in sorted(needed))}}}"
+        elif missing := sorted(key for key in needed if not str(entry.get(key, "")).strip()):
+            yield place, f"lacks {', '.join(missing)}: the daemon has no default for an entry's keys"
+        elif (earlier := first.setdefault(str(entry["NAME"]), number)) != number:
+            yield place, f"{entry['NAME']} is already entry [{earlier}]; each name once"
 
 
 # The lexer's rules. In either state the longest match counts and, among equals, the first rule.

@@ -9,11 +9,14 @@ from pydantic import Field
 
 from components import naming, scheduler
 from components.datastore_settings import IMPOSSIBLE_DRIVERS, REFUSED_KINDS
-from components.domain import Seconds, Section, Version
+from components.domain import DnsLabel, Seconds, Section, Version
 from components.monitoring import Raw, RawValue
-from components.oned_conf import DATABASE_PASSWORD, GrammarError, Scalar, Value, merge_raw, render
+from components.oned_conf import DATABASE_PASSWORD, ONED, GrammarError, Scalar, Value, merge_raw, raw_problems
 from components.scheduler import SchedulerSettings
 from components.versions import RELEASES
+
+_VM_TYPES = ("KVM", "QEMU", "XML", "XEN")  # VirtualMachineManager.cc, load_drivers
+_TARGETS = ("NONE", "SELF", "SYSTEM")  # Datastore.cc, set_tm_mad
 
 
 class TuningSettings(Section):
@@ -45,9 +48,8 @@ class OnedSettings(Section):
         description="API connections at once; oned stops accepting beyond. 15 is shipped, 240 for large zones",
     )
     database_wait: Seconds = Field(default=240, description="seconds that a start of oned waits for its database")
-    frontend_name: str = Field(
+    frontend_name: DnsLabel = Field(
         default="opennebula-frontend",
-        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
         description="name of the control plane in transfer commands and in the hosts' known_hosts",
     )
     tuning: TuningSettings = TuningSettings()
@@ -73,26 +75,27 @@ def problems(
 ) -> Iterator[tuple[str, str]]:
     """(path below `oned`, sentence) for what this release does not know and what oned's grammar would refuse."""
     release = RELEASES[version]
-    for name in sorted(set(settings.raw) & release.unknown_keys):
-        yield f"raw.{name}", release.unknown(f"{name} in oned.conf")
-    yield from _driver_problems(settings.raw)
+    yield from ((f"raw.{path}", text) for path, text in _driver_problems(settings.raw))
+    yield from ((f"raw.{path}", text) for path, text in _entry_problems(settings.raw))
     yield from _login_problems(settings.raw, auth or {})
-    try:
-        # Names of the database and the namespace have rules of their own; here any will do.
-        entries = oned_entries(
-            settings,
-            namespace="one",
-            user="one",
-            schema="one",
-            connections=1,
-            version=version,
-            scheduling=scheduling,
-            onegate_endpoint=onegate_endpoint,
-            auth=auth,
-        )
-        render(entries)
-    except GrammarError as error:
-        yield "raw", str(error)
+    # Names of the database and the namespace have rules of their own; here any will do.
+    typed = _typed(
+        settings,
+        namespace="one",
+        user="one",
+        schema="one",
+        connections=1,
+        version=version,
+        scheduling=scheduling,
+        onegate_endpoint=onegate_endpoint,
+        auth=auth,
+    )
+
+    def unread(name: str) -> str | None:
+        return None if name in release.oned_keys else release.unread(name, ONED.file)
+
+    for path, text in raw_problems(typed, settings.raw, unread=unread):
+        yield f"raw.{path}", text
 
 
 def _driver_problems(raw: Mapping[str, RawValue]) -> Iterator[tuple[str, str]]:
@@ -103,7 +106,37 @@ def _driver_problems(raw: Mapping[str, RawValue]) -> Iterator[tuple[str, str]]:
         named = {re.sub(r"^-[ds]", "", word) for word in re.split(r"[\s,=]+", arguments)}
         if wrong := sorted(named & IMPOSSIBLE_DRIVERS):
             reasons = "; ".join(f"{driver}: {REFUSED_KINDS[driver]}" for driver in wrong)
-            yield f"raw.{name}.ARGUMENTS", f"names drivers that cannot work here, take them out: {reasons}"
+            yield f"{name}.ARGUMENTS", f"names drivers that cannot work here, take them out: {reasons}"
+
+
+def _entry_problems(raw: Mapping[str, RawValue]) -> Iterator[tuple[str, str]]:
+    """Entries of lists that are whole, with words that oned does not know. Those that lack a key are the grammar's business."""
+    for place, entry in _vectors(raw, "VM_MAD"):
+        if entry.get("TYPE") and str(entry["TYPE"]).upper() not in _VM_TYPES:
+            yield f"{place}.TYPE", f"must be {' or '.join(_VM_TYPES)}: oned leaves a driver of another type out"
+    for place, entry in _vectors(raw, "TM_MAD_CONF"):
+        modes = [mode.strip().upper() for mode in str(entry.get("TM_MAD_SYSTEM", "")).split(",") if mode.strip()]
+        targets = [
+            "LN_TARGET",
+            "CLONE_TARGET",
+            *(f"{key}_{mode}" for mode in modes for key in ("LN_TARGET", "CLONE_TARGET")),
+        ]
+        for key in targets:
+            if str(entry.get(key, "NONE")).upper() not in _TARGETS:
+                yield f"{place}.{key}", f"must be {' or '.join(_TARGETS)}: oned refuses datastores of this driver else"
+        needed = [key for key in (*targets[2:], *(f"DISK_TYPE_{mode}" for mode in modes)) if not entry.get(key)]
+        if needed:
+            yield (
+                f"{place}.TM_MAD_SYSTEM",
+                f"needs {', '.join(needed)} beside it: oned refuses datastores of this driver else",
+            )
+
+
+def _vectors(raw: Mapping[str, RawValue], name: str) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
+    value = raw.get(name)
+    for number, entry in enumerate(value if isinstance(value, tuple) else ()):
+        if isinstance(entry, Mapping):
+            yield f"{name}[{number}]", entry
 
 
 def _login_problems(raw: Mapping[str, RawValue], auth: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
@@ -132,6 +165,32 @@ def oned_entries(
     auth: Mapping[str, Value] | None = None,
 ) -> dict[str, Value]:
     """oned.conf. Raises GrammarError when a raw key fights a typed one, or authentication one of another part."""
+    typed = _typed(
+        settings,
+        namespace=namespace,
+        user=user,
+        schema=schema,
+        connections=connections,
+        version=version,
+        scheduling=scheduling,
+        onegate_endpoint=onegate_endpoint,
+        auth=auth,
+    )
+    return merge_raw(typed, settings.raw)
+
+
+def _typed(
+    settings: OnedSettings,
+    *,
+    namespace: str,
+    user: str,
+    schema: str,
+    connections: int,
+    version: Version,
+    scheduling: SchedulerSettings | None,
+    onegate_endpoint: str | None,
+    auth: Mapping[str, Value] | None,
+) -> dict[str, Value]:
     federation: dict[str, Scalar] = {
         "MODE": "STANDALONE",
         "ZONE_ID": 0,
@@ -174,7 +233,7 @@ def oned_entries(
         if name in typed:
             raise GrammarError(f"{name} is no key of authentication")
         typed[name] = value
-    return merge_raw(typed, settings.raw)
+    return typed
 
 
 def _tuning(settings: TuningSettings) -> dict[str, Value]:

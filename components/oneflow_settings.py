@@ -9,13 +9,17 @@ from typing import Annotated
 from pydantic import Field
 
 from components import naming
-from components.domain import Seconds, Section, Version
+from components.domain import Seconds, Section, Version, matching
 from components.oned_settings import events_endpoint
 from components.yaml_conf import Keys, Raw, Yaml, YamlError, merge_raw, render
 
 CONFIG = "oneflow-server.conf"
 
-NameTemplate = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+NameTemplate = Annotated[
+    str,
+    Field(min_length=1, max_length=128),
+    matching(r"[^\x00-\x1f\x7f]+", "must be one line without control characters"),
+]
 
 # Every key that oneflow-server.rb and CloudAuth.rb look up, at release-6.10.5 and release-7.4.0.
 _KNOWN = frozenset(

@@ -10,7 +10,18 @@ from typing import Annotated
 from pydantic import Field
 
 from components import naming
-from components.domain import Address, AttributeName, Network, Port, Section, Version, nowhere, url_host
+from components.domain import (
+    Address,
+    AttributeName,
+    NamedNetwork,
+    Network,
+    Port,
+    Section,
+    Version,
+    matching,
+    nowhere,
+    url_host,
+)
 from components.versions import RELEASES
 from components.yaml_conf import Keys, Raw, Yaml, YamlError, merge_raw, render
 
@@ -34,8 +45,15 @@ _KNOWN = frozenset(
 )
 
 # What onegate-server.rb performs on a VM (perform_action), at both releases.
-VmAction = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,31}$")]
-Url = Annotated[str, Field(max_length=255, pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/-]*)?$")]
+VmAction = Annotated[str, matching(r"[a-z][a-z_]{1,31}", "must be an action such as reboot or poweroff_hard")]
+Url = Annotated[
+    str,
+    Field(max_length=255),
+    matching(
+        r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~/-]*)?",
+        "must be an http(s) URL without user, blanks and query, such as http://192.0.2.11:5030",
+    ),
+]
 
 
 class GateExposure(StrEnum):
@@ -101,7 +119,7 @@ class OneGateSettings(Section):
         description="URL that VMs are told instead of http://ADDRESS:PORT, as that of an ingress; "
         "http://169.254.16.9:5030 with the hosts' transparent proxy",
     )
-    vm_networks: tuple[Network, ...] = Field(
+    vm_networks: tuple[NamedNetwork, ...] = Field(
         default=(),
         description="networks that VMs come from, or whatever forwards them; nothing else is let in, but for the ingress and, "
         "with the hosts' transparent proxy, network.hypervisors",

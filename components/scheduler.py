@@ -18,7 +18,7 @@ from components import drs, naming
 from components.domain import AttributeValue, Seconds, Section, Version
 from components.drs import DrsSettings
 from components.monitoring import Raw
-from components.oned_conf import RANK, SCHED, GrammarError, Value, Vector, merge_raw, render
+from components.oned_conf import RANK, SCHED, Value, Vector, merge_raw, raw_problems, spelling_problems
 from components.versions import RELEASES
 
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -131,6 +131,14 @@ _READ_BY_SCHED: Final = _READ_BY_RANK | {
 _RANK_ONLY: Final = ("max_host", "hosts", "datastores", "networks", "raw")
 
 
+# The texts of an operator among the typed entries.
+_RANKED: Final = {
+    "DEFAULT_SCHED": "hosts.rank",
+    "DEFAULT_DS_SCHED": "datastores.rank",
+    "DEFAULT_NIC_SCHED": "networks.rank",
+}
+
+
 def problems(settings: SchedulerSettings, version: Version) -> Iterator[tuple[str, str]]:
     """(path below `scheduler`, sentence) for everything that the release, or the file's grammar, would refuse."""
     release = RELEASES[version]
@@ -144,17 +152,20 @@ def problems(settings: SchedulerSettings, version: Version) -> Iterator[tuple[st
                 alias = str(SchedulerSettings.model_fields[name].alias)
                 yield alias, "has an effect only with placer rank; one_drs has its own settings in scheduler.drs"
     else:
-        known, file = (_READ_BY_SCHED, SCHED.file) if release.scheduler_daemon else (_READ_BY_RANK, RANK.file)
-        for raw in sorted(set(settings.raw) - known):
-            yield f"raw.{raw}", release.unknown(f"{raw} in {file}")
+        known, grammar = (_READ_BY_SCHED, SCHED) if release.scheduler_daemon else (_READ_BY_RANK, RANK)
+        typed = (_sched_typed if release.scheduler_daemon else _rank_typed)(settings)
+
+        def unread(name: str) -> str | None:
+            return None if name in known else release.unknown(f"{name} in {grammar.file}")
+
+        for path, text in raw_problems(typed, settings.raw, grammar, unread):
+            yield f"raw.{path}", text
+        for name, text in spelling_problems(typed):
+            yield _RANKED.get(name, name), text
     if settings.drs is not None:
         found = drs.problems(settings.drs, places=settings.placer is Placer.DRS)
         yield from ((f"drs.{path}", text) for path, text in found)
     yield from _ranking_problems(settings)
-    try:
-        render((sched_entries if release.scheduler_daemon else rank_entries)(settings))
-    except GrammarError as error:
-        yield "raw", str(error)
 
 
 def _ranking_problems(settings: SchedulerSettings) -> Iterator[tuple[str, str]]:
@@ -193,8 +204,11 @@ def oned_entries(settings: SchedulerSettings, version: Version) -> dict[str, Val
 
 def rank_entries(settings: SchedulerSettings) -> dict[str, Value]:
     """schedulers/rank.conf of 7.x. It logs to a file: the driver's own output carries its answers."""
-    typed = _common(settings) | {"LOG": {"SYSTEM": "file", "DEBUG_LEVEL": settings.log_level}}
-    return merge_raw(typed, settings.raw, RANK)
+    return merge_raw(_rank_typed(settings), settings.raw, RANK)
+
+
+def _rank_typed(settings: SchedulerSettings) -> dict[str, Value]:
+    return _common(settings) | {"LOG": {"SYSTEM": "file", "DEBUG_LEVEL": settings.log_level}}
 
 
 def drs_config(settings: SchedulerSettings) -> str | None:
@@ -207,6 +221,10 @@ def drs_config(settings: SchedulerSettings) -> str | None:
 
 def sched_entries(settings: SchedulerSettings) -> dict[str, Value]:
     """sched.conf of 6.10. It logs to its own output, which is the container's."""
+    return merge_raw(_sched_typed(settings), settings.raw, SCHED)
+
+
+def _sched_typed(settings: SchedulerSettings) -> dict[str, Value]:
     typed: dict[str, Value] = {
         "ONE_XMLRPC": f"http://localhost:{naming.PORT_XMLRPC}/RPC2",
         "LOG": {"SYSTEM": "std", "DEBUG_LEVEL": settings.log_level},
@@ -219,7 +237,7 @@ def sched_entries(settings: SchedulerSettings) -> dict[str, Value]:
     }.items():
         if value is not None:
             typed[name] = value
-    return merge_raw(typed | _common(settings) | _migration(settings), settings.raw, SCHED)
+    return typed | _common(settings) | _migration(settings)
 
 
 def _migration(settings: SchedulerSettings) -> dict[str, Value]:

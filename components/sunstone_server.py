@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.domain import Memory, Section, Version
+from components.domain import Memory, Section, Version, matching
 from components.yaml_conf import Keys, Raw, Yaml, YamlError, merge_raw, render
 
 UPLOADS = "/var/tmp"  # the volume that oned shares: it reads uploaded images at the very path that FireEdge wrote
@@ -52,7 +52,7 @@ LANGUAGES = {
 }
 _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
-LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2}(_[A-Z]{2})?$")]
+LanguageCode = Annotated[str, matching(r"[a-z]{2}(_[A-Z]{2})?", "must be a language code such as en or pt_BR")]
 LanguageName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -77,7 +77,9 @@ class RowStyle(StrEnum):
 class Lease(Section):
     """An action that Sunstone schedules on VMs by itself."""
 
-    action: str = Field(pattern=r"^[a-z][a-z-]{1,31}$", description="terminate, poweroff, …; each once")
+    action: Annotated[str, matching(r"[a-z][a-z-]{1,31}", "must be an action such as terminate or poweroff-hard")] = (
+        Field(description="terminate, poweroff, …; each once")
+    )
     editable: bool = Field(default=False, description="whether users may change it")
     after: int = Field(ge=1, le=10000, description="how long a VM runs before the action")
     after_unit: Period = Field(default=Period.WEEKS, description="unit of after")
@@ -89,9 +91,11 @@ class SunstoneServerSettings(Section):
     """The web interface. Defaults are the shipped ones."""
 
     max_upload_size: Memory = Field(default="10Gi", description="largest image that a browser may upload")
-    upload_directory: str = Field(
+    upload_directory: Annotated[
+        str,
+        matching(rf"{UPLOADS}(/[A-Za-z0-9_-]+)*", f"must be {UPLOADS} or a directory below, such as {UPLOADS}/uploads"),
+    ] = Field(
         default=UPLOADS,
-        pattern=rf"^{UPLOADS}(/[A-Za-z0-9_-]+)*$",
         description="where uploads land, on the volume shared with oned: /var/tmp or a directory below",
     )
     two_factor: bool = Field(default=False, description="every user needs a second factor (7.x)")
@@ -102,10 +106,12 @@ class SunstoneServerSettings(Section):
     languages: dict[LanguageCode, LanguageName] | None = Field(
         default=None, description="code: name of each language on offer; the shipped eight when left out"
     )
-    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$", description="ISO 4217 code for showback")
-    supported_filesystems: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]{2,16}$")], ...] = Field(
-        default=("ext4", "ext3", "ext2", "xfs"), description="file systems on offer for volatile disks"
+    currency: Annotated[str, matching(r"[A-Z]{3}", "must be an ISO 4217 code such as EUR")] = Field(
+        default="EUR", description="ISO 4217 code for showback"
     )
+    supported_filesystems: tuple[
+        Annotated[str, matching(r"[a-z0-9]{2,16}", "must be a file system such as ext4")], ...
+    ] = Field(default=("ext4", "ext3", "ext2", "xfs"), description="file systems on offer for volatile disks")
     leases: tuple[Lease, ...] | None = Field(
         default=None,
         description="actions scheduled on every VM; when left out the shipped one (terminate after 2 weeks, warn a day before)",

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components import naming
-from components.domain import Network, Port, Seconds, Section, Version, shape, shapes
+from components.domain import NamedNetwork, Port, Seconds, Section, Version, matching, shape, shapes
 from components.versions import RELEASES
 from components.yaml_conf import Keys, Yaml, raw_problems, render
 
@@ -35,7 +35,9 @@ RawValue = Annotated[
     | Annotated[tuple[str, ...], shape("list")],
     shapes("must be a text, a whole number, true, false or a list of texts"),
 ]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+Url = Annotated[
+    str, matching(r"https?://[^\s/]+(/\S*)?", "must be an http(s) URL such as https://HOST, without blanks")
+]
 
 
 class ConsoleExposure(StrEnum):
@@ -58,7 +60,7 @@ class SunstoneSettings(Section):
         description="port where you publish noVNC yourself under that name, which this ingress does not; 29876 when left out. "
         "Needs consoleClients",
     )
-    console_clients: tuple[Network, ...] = Field(
+    console_clients: tuple[NamedNetwork, ...] = Field(
         default=(),
         description="networks that may reach noVNC (29876, no TLS of its own): your TLS proxy's. Nobody may when empty, and "
         "consoles are FireEdge's, by publicFireedgeUrl",
@@ -72,7 +74,9 @@ class SunstoneSettings(Section):
         default=None, description="where browsers reach FireEdge, for Guacamole consoles; without it, noVNC alone"
     )
     mode: Literal["mixed", "kvm"] = Field(default="mixed", description="directory of views")
-    lang: Annotated[str, Field(pattern=r"^[a-z]{2}(_[A-Z]{2})?$")] = Field(default="en_US", description="language")
+    lang: Annotated[str, matching(r"[a-z]{2}(_[A-Z]{2})?", "must be a language code such as en_US")] = Field(
+        default="en_US", description="language"
+    )
     log_level: int = Field(default=2, ge=0, le=3, description="0 errors … 3 everything")
     session_seconds: Seconds = Field(default=3600, description="seconds until an idle session ends")
     keep_me_logged: bool = Field(default=True, description="offer to stay logged in")
@@ -80,7 +84,10 @@ class SunstoneSettings(Section):
         default=10737418240, description="largest image that a browser may send"
     )
     call_timeout: Seconds = Field(default=60, description="seconds that a call to oned may take")
-    raw: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], RawValue] = Field(
+    raw: dict[
+        Annotated[str, matching(r"[a-z][a-z0-9_]*", "must be a key of the file without its colon: a-z, 0-9, _")],
+        RawValue,
+    ] = Field(
         default={},
         description="further keys of sunstone-server.conf, without the colons; typed and unknown ones are refused",
     )

@@ -221,23 +221,24 @@ def _pinned(entries: Sequence[Entry], keys: KnownKeys, problems: list[Problem]) 
             text = f"{way[0]} has another {other.split()[0]} key in {keys.file}; keep the reviewed one"
             problems.append(Problem(entry.place("hostKey"), text))
         if key is None and "hostKey" not in entry.raw:
-            missing.setdefault(entry.member.group if entry.member else "", []).append(way[0])
-            key = _PLACEHOLDER if entry.member else None  # a group's are told below, in one line for all
+            place = f"hostGroups.{entry.member.group}" if entry.member else entry.place("hostKey")
+            missing.setdefault(place, []).append(way[0])
+            key = _PLACEHOLDER  # told below: a group's in one line for all
         kept = key is None or "hostKey" in entry.raw
         yield entry if kept else Entry(raw={**entry.raw, "hostKey": key}, path=entry.path, member=entry.member)
     if keys.whole:
-        problems += [_unpinned(group, names) for group, names in missing.items()]
+        problems += [_unpinned(place, names) for place, names in missing.items()]
     problems += [
         Problem(f"hostKeys.{name}", "names no host of hosts or hostGroups") for name in keys.inline if name not in used
     ]
 
 
-def _unpinned(group: str, names: Sequence[str]) -> Problem:
-    text = f"{fold(names)}: no pinned host key"
+def _unpinned(place: str, names: Sequence[str]) -> Problem:
+    _, _, group = place.partition("hostGroups.")
     if not group:
-        return Problem("hosts", f"{text}; make pin HOST='{fold(names)}' STACK=… prints it for review")
+        return Problem(place, f"{names[0]} has no pinned key; make pin HOST='{names[0]}' STACK=… prints it for review")
     text = f"{len(names)} of its hosts have no pinned key: {fold(names)}"
-    return Problem(f"hostGroups.{group}", f"{text}; make pin GROUP={group} STACK=… prints them for review")
+    return Problem(place, f"{text}; make pin GROUP={group} STACK=… prints them for review")
 
 
 _PLACEHOLDER = "ssh-ed25519 " + "AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43

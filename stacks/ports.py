@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 Claim = tuple[str, object, str]  # what claims it, as a configuration path or in words; what is claimed; how to say it
 
 
-def problems(settings: StackSettings) -> Iterator[Problem]:
-    """Every number that is wanted twice."""
-    yield from _twice(_in_oneds_pod(settings), "listens there too, in the same pod; choose another number")
-    yield from _twice(_on_nodes(settings), "has that node port too; choose another number")
-    yield from _twice(_outside(settings), "is reached there too; choose another number or another address")
-
-
 def _twice(claims: Iterable[Claim], text: str) -> Iterator[Problem]:
     first: dict[object, str] = {}
     for who, what, words in claims:
@@ -82,3 +75,19 @@ def _outside(settings: StackSettings) -> Iterator[Claim]:
     if gate.enabled and gate.exposure is GateExposure.LOAD_BALANCER and gate.address is not None:
         found["onegate.address"] = gate.address, PORT_ONEGATE
     yield from ((path, place, f"{place[0]}:{place[1]}") for path, place in found.items())
+
+
+def _pod_problems(settings: StackSettings) -> Iterator[Problem]:
+    return _twice(_in_oneds_pod(settings), "listens there too, in the same pod; choose another number")
+
+
+def _node_problems(settings: StackSettings) -> Iterator[Problem]:
+    return _twice(_on_nodes(settings), "has that node port too; choose another number")
+
+
+def _outside_problems(settings: StackSettings) -> Iterator[Problem]:
+    return _twice(_outside(settings), "is reached there too; choose another number or another address")
+
+
+RULES = (_pod_problems, _node_problems, _outside_problems)
+"""Every number that is wanted twice: one rule a place, so that each stands without the others' sections."""

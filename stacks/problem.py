@@ -1,4 +1,4 @@
-"""One thing wrong with the configuration."""
+"""One thing wrong with the configuration, and what a rule meets where it cannot tell."""
 
 from __future__ import annotations
 
@@ -16,3 +16,7 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{PROJECT}:{self.path}: {self.text}"
+
+
+class Unsound(Exception):
+    """A rule of two values needs a section that is wrong by itself."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network, ip_address
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from components import (
     authentication_rules,
@@ -29,6 +31,7 @@ from components.domain import nowhere, url_host
 from components.host_settings import repository
 from components.ingress_settings import urls
 from components.ldap_passwords import PASSWORDS_KEY, password_names
+from components.mariadb import memory_bytes
 from components.monitoring import Exposure
 from components.naming import (
     FIREEDGE,
@@ -40,28 +43,50 @@ from components.naming import (
 from components.registration.inputs import label_problem
 from components.versions import RELEASES
 from stacks import ports
-from stacks.problem import Problem
+from stacks.problem import Problem, Unsound
+from stacks.tiers import TIERS
 
 if TYPE_CHECKING:
     from stacks.settings import StackSettings
 
-
-def cross_problems(settings: StackSettings, secrets: Mapping[str, str]) -> Iterator[Problem]:
-    """Everything wrong with settings whose single values are right. `secrets`: the secret config values that are given."""
-    yield from _monitoring(settings)
-    yield from ports.problems(settings)
-    yield from _api(settings)
-    yield from _images(settings)
-    for path, text in _daemons(settings, secrets):
-        yield Problem(path, text)
-    for path, text in host_settings.problems(settings.hosts, settings.fleet):
-        yield Problem(path, text)
-    if settings.hosts:
-        yield from _needed_by_hosts(settings, "sshPrivateKey" in secrets)
-        yield from _each_host(settings)
+_T = TypeVar("_T")
 
 
-def _monitoring(settings: StackSettings) -> Iterator[Problem]:
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """The secret config values: those that are right, and the names of those that are given and wrong by themselves."""
+
+    right: Mapping[str, str]
+    wrong: Collection[str] = ()
+
+
+Rule = Callable[["StackSettings", Given], Iterable[Problem]]
+
+
+def cross_problems(settings: StackSettings, secrets: Given) -> Iterator[Problem]:
+    """Everything wrong between values that are right one by one.
+
+    A section of `settings` that is wrong by itself is not there (Unsound); a rule that needs it is left out, the others are
+    asked. So a rule is short: what it would have said behind that section is not said.
+    """
+    for rule in (*(_of_settings(each) for each in ports.RULES), *_RULES):
+        with contextlib.suppress(Unsound):
+            yield from rule(settings, secrets)
+
+
+def _of_settings(rule: Callable[[StackSettings], Iterable[Problem]]) -> Rule:
+    return lambda settings, _secrets: rule(settings)
+
+
+def _optional(ask: Callable[[], _T]) -> _T | None:
+    """What a rule can do without: None where its section is wrong."""
+    try:
+        return ask()
+    except Unsound:
+        return None
+
+
+def _monitoring(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
     found = settings.monitoring
     if found.exposure is Exposure.NODE_PORT and not 30000 <= found.port <= 32767:
         yield Problem(
@@ -69,9 +94,25 @@ def _monitoring(settings: StackSettings) -> Iterator[Problem]:
         )
     if nowhere(found.address):
         yield Problem("monitoring.address", "hosts cannot push there; give the load balancer's or a node's address")
+    elif ":" in found.address:
+        text = "IPv6 is not supported: hosts and the network policies are IPv4. Give an IPv4 address, or a name that has one"
+        yield Problem("monitoring.address", text)
     if found.host_interval <= found.probes.monitor_host:
         text = f"must exceed probes.monitorHost ({found.probes.monitor_host} s): else every host counts as silent"
         yield Problem("monitoring.hostInterval", text)
+
+
+def _database(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
+    """MariaDB takes its whole buffer pool in time, and more beside it: a pod that may not is killed while oned works."""
+    pool = settings.database.buffer_pool
+    limit = str(TIERS[settings.tier].mariadb["limits"]["memory"])
+    most = memory_bytes(limit) * 3 // 4
+    if pool is not None and memory_bytes(pool) > most:
+        text = (
+            f"{pool} does not fit into the {limit} that tier {settings.tier} gives MariaDB's pod, which needs a quarter for "
+            f"the rest: at most {most // 2**20}Mi, or a larger tier"
+        )
+        yield Problem("database.bufferPool", text)
 
 
 def enabled_daemons(settings: StackSettings) -> dict[str, bool]:
@@ -84,7 +125,7 @@ def enabled_daemons(settings: StackSettings) -> dict[str, bool]:
     }
 
 
-def _api(settings: StackSettings) -> Iterator[Problem]:
+def _api(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
     """XML-RPC has no TLS of its own, and each call carries a session: for oneadmin, name and password."""
     url = settings.api.url
     if url is not None:
@@ -94,10 +135,6 @@ def _api(settings: StackSettings) -> Iterator[Problem]:
         elif url.startswith("http:") and not (settings.api.allow_clear or _stays_inside(host)):
             text = f"would carry oneadmin's password to {host} in clear: use https (ingress.hosts.api has it), leave url out "
             yield Problem("api.url", f"{text}(a port-forward), or set api.allowClear: true where that way is safe")
-    for index, network in enumerate(settings.network.api_clients):
-        if network.prefixlen == 0:
-            text = "is everybody, and XML-RPC is plain HTTP: name the networks, or give ingress.hosts.api a host name"
-            yield Problem(f"network.apiClients[{index}]", text)
 
 
 def _stays_inside(host: str) -> bool:
@@ -105,7 +142,7 @@ def _stays_inside(host: str) -> bool:
     return nowhere(host) or host.rstrip(".").endswith((".svc", ".svc.cluster.local"))
 
 
-def _images(settings: StackSettings) -> Iterator[Problem]:
+def _images(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
     release = RELEASES[settings.version]
     if settings.images.sunstone is not None and not release.ruby_sunstone:
         yield Problem("images.sunstone", release.unknown("the Ruby Sunstone"))
@@ -117,84 +154,174 @@ def _images(settings: StackSettings) -> Iterator[Problem]:
             yield Problem(f"images.{daemon}", text)
 
 
-def _daemons(settings: StackSettings, secrets: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    version, ingress = settings.version, settings.ingress
-    runs = enabled_daemons(settings)
-    auth = auth_entries(settings.authentication, version)
-    onegate_url = onegate_settings.vm_endpoint(settings.onegate, urls(ingress).get(ONEGATE))
-    for key, found in (
-        ("oned", oned_settings.problems(settings.oned, version, settings.scheduler, auth, onegate_url)),
-        ("monitoring", monitoring.problems(settings.monitoring, version)),
-        ("scheduler", scheduler.problems(settings.scheduler, version)),
-        ("drivers", drivers.problems(settings.drivers, version)),
-        ("hem", hem.problems(settings.hem, version)),
-        ("wayBack", way_back.problems(settings.way_back)),
-        ("sunstone", sunstone_settings.problems(settings.sunstone, version)),
-    ):
-        yield from ((f"{key}.{path}", text) for path, text in found)
-    yield from clusters.problems(settings.clusters)
-    names = [host.name for host in settings.hosts]
-    yield from datastore_rules.problems(settings.datastores, version, names, way_back=settings.way_back.enabled)
-    yield from fireedge_settings.problems(settings.fireedge, version, oneflow=runs[ONEFLOW])
-    yield from oneflow_settings.problems(settings.oneflow, version)
-    yield from onegate_settings.problems(
-        settings.onegate,
+def _section(key: str, found: Callable[[StackSettings], Iterable[tuple[str, str]]]) -> Rule:
+    """A rule whose paths are those below one section."""
+    return lambda settings, _secrets: (Problem(f"{key}.{path}", text) for path, text in found(settings))
+
+
+def _everywhere(found: Callable[[StackSettings], Iterable[tuple[str, str]]]) -> Rule:
+    """A rule that gives whole paths."""
+    return lambda settings, _secrets: (Problem(path, text) for path, text in found(settings))
+
+
+def _oned(settings: StackSettings) -> Iterator[tuple[str, str]]:
+    version = settings.version
+    return oned_settings.problems(
+        settings.oned,
         version,
-        oneflow=runs[ONEFLOW],
-        ingress_url=urls(ingress).get(ONEGATE),
+        _optional(lambda: settings.scheduler),
+        _optional(lambda: auth_entries(settings.authentication, version)),
+        _optional(lambda: onegate_settings.vm_endpoint(settings.onegate, urls(settings.ingress).get(ONEGATE))),
+    )
+
+
+def _onegate(settings: StackSettings) -> Iterator[tuple[str, str]]:
+    return onegate_settings.problems(
+        settings.onegate,
+        settings.version,
+        oneflow=settings.oneflow.enabled,
+        ingress_url=urls(settings.ingress).get(ONEGATE),
         hypervisors=settings.network.hypervisors,
     )
-    yield from ingress_settings.problems(
-        ingress, runs, fireedge_replicas=settings.fireedge.replicas, key=secrets.get(ingress_settings.KEY)
+
+
+def _datastores(settings: StackSettings) -> Iterator[tuple[str, str]]:
+    return datastore_rules.problems(
+        settings.datastores, settings.version, settings.host_names, way_back=settings.way_back.enabled
     )
-    yield from authentication_rules.problems(
-        settings.authentication,
-        version=version,
-        passwords=password_names(secrets.get(PASSWORDS_KEY)),
+
+
+def _ingress(settings: StackSettings, secrets: Given) -> Iterator[Problem]:
+    found = ingress_settings.problems(
+        settings.ingress,
+        enabled_daemons(settings),
+        fireedge_replicas=settings.fireedge.replicas,
+        key=secrets.right.get(ingress_settings.KEY),
+    )
+    yield from (Problem(path, text) for path, text in found)
+
+
+def _authentication(settings: StackSettings, secrets: Given) -> Iterator[Problem]:
+    found, ingress = settings.authentication, settings.ingress
+    passwords = password_names(secrets.right.get(PASSWORDS_KEY))
+    if PASSWORDS_KEY in secrets.wrong and found.ldap is not None:
+        # Nobody knows whom they are for; as if they were for everybody who needs one.
+        passwords = frozenset(server.name for server in found.ldap.servers if server.user is not None)
+    for path, text in authentication_rules.problems(
+        found,
+        version=settings.version,
+        passwords=passwords,
         fireedge_host=ingress.hosts.fireedge if ingress.enabled else None,
-    )
+    ):
+        yield Problem(path, text)
 
 
-def _needed_by_hosts(settings: StackSettings, has_ssh_key: bool) -> Iterator[Problem]:
+def _packages(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
     if settings.packages is None:
-        yield Problem(
-            "packages", "is required when there are hosts: url, key and fingerprint of the package repository"
-        )
-    else:
-        try:
-            repository(settings.packages)
-        except ValueError as error:
-            yield Problem("packages", str(error))
+        if settings.has_hosts:
+            text = "is required when there are hosts: url, key and fingerprint of the package repository"
+            yield Problem("packages", text)
+        return
+    try:
+        repository(settings.packages)
+    except ValueError as error:
+        yield Problem("packages", str(error))
+
+
+def _systems(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
     for index, host in enumerate(settings.hosts):
         reason = why_not(host.os, settings.version.value, host.kind.value) if host.os else None
         if reason:
             yield Problem(f"hosts[{index}].os", reason)
-    if not settings.network.hypervisors:
-        yield Problem(
-            "network.hypervisors", "is required when there are hosts: the networks that the pods may reach them in"
-        )
-    if not settings.ssh.agent and not has_ssh_key:
-        yield Problem(
-            "sshPrivateKey",
-            f"is required when there are hosts: pulumi config set --secret {PROJECT}:sshPrivateKey < KEYFILE, or set ssh.agent: true",
-        )
 
 
-def _each_host(settings: StackSettings) -> Iterator[Problem]:
+def _hypervisors(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
+    if settings.has_hosts and not settings.network.hypervisors:
+        text = "is required when there are hosts: the networks that the pods may reach them in"
+        yield Problem("network.hypervisors", text)
+
+
+def _login(settings: StackSettings, secrets: Given) -> Iterator[Problem]:
+    given = "sshPrivateKey" in secrets.right or "sshPrivateKey" in secrets.wrong
+    if settings.has_hosts and not settings.ssh.agent and not given:
+        text = f"is required when there are hosts: pulumi config set --secret {PROJECT}:sshPrivateKey < KEYFILE, or set ssh.agent: true"
+        yield Problem("sshPrivateKey", text)
+
+
+def _script_time(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
+    found = settings.preparation
+    least = found.install_limit + found.lock_wait
+    if settings.ssh.script_timeout <= least:
+        text = (
+            f"{settings.ssh.script_timeout} s must be more than preparation.installLimit and lockWait together "
+            f"({found.install_limit} + {found.lock_wait} = {least} s): an installation within its limit would be cut off"
+        )
+        yield Problem("ssh.scriptTimeout", text)
+
+
+def _frontend_name(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
+    """Transfer commands are FRONTEND:PATH and HOST:PATH, and hosts pin both names' keys in one known_hosts."""
+    name = settings.oned.frontend_name
+    for index, host in enumerate(settings.hosts):
+        if host.name.lower() == name:
+            text = (
+                f"{name} is the name of hosts[{index}] too, so transfers would go to the wrong one; choose another name"
+            )
+            yield Problem("oned.frontendName", text)
+
+
+def _labels(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
     for index, host in enumerate(settings.hosts):
         for label, value in host.labels.items():
             if text := label_problem(label, value):
                 yield Problem(f"hosts[{index}].labels.{label}", text)
-        try:
-            address = ip_address(host.ssh_address)
-        except ValueError:
-            continue
+
+
+def _addresses(settings: StackSettings) -> Iterator[tuple[int, IPv4Address | IPv6Address]]:
+    for index, host in enumerate(settings.hosts):
+        with contextlib.suppress(ValueError):  # a name
+            yield index, ip_address(host.ssh_address)
+
+
+def _reach(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
+    found = list(_addresses(settings))
+    for index, address in found:
         if address.version != 4:
-            yield Problem(
-                f"hosts[{index}].address", "IPv6 hosts are not supported: network.hypervisors and its policies are IPv4"
-            )
-        elif not any(address in IPv4Network(network) for network in settings.network.hypervisors):
-            yield Problem(
-                f"hosts[{index}].address",
-                f"{address} is in none of network.hypervisors; the control plane could not reach it",
-            )
+            text = "IPv6 hosts are not supported: network.hypervisors and its policies are IPv4; give an IPv4 address"
+            yield Problem(f"hosts[{index}].address", text)
+    networks = settings.network.hypervisors
+    for index, address in found:
+        if address.version == 4 and networks and not any(address in network for network in networks):
+            text = f"{address} is in none of network.hypervisors; the control plane could not reach it: add its network"
+            yield Problem(f"hosts[{index}].address", text)
+
+
+_RULES: Final[tuple[Rule, ...]] = (
+    _monitoring,
+    _database,
+    _api,
+    _images,
+    _section("oned", _oned),
+    _section("monitoring", lambda found: monitoring.problems(found.monitoring, found.version)),
+    _section("scheduler", lambda found: scheduler.problems(found.scheduler, found.version)),
+    _section("drivers", lambda found: drivers.problems(found.drivers, found.version)),
+    _section("hem", lambda found: hem.problems(found.hem, found.version)),
+    _section("wayBack", lambda found: way_back.problems(found.way_back)),
+    _section("sunstone", lambda found: sunstone_settings.problems(found.sunstone, found.version)),
+    _everywhere(lambda found: clusters.problems(found.clusters)),
+    _everywhere(_datastores),
+    _everywhere(lambda found: fireedge_settings.problems(found.fireedge, found.version, oneflow=found.oneflow.enabled)),
+    _everywhere(lambda found: oneflow_settings.problems(found.oneflow, found.version)),
+    _everywhere(_onegate),
+    _ingress,
+    _authentication,
+    _everywhere(lambda found: host_settings.problems(found.hosts, found.fleet)),
+    _packages,
+    _systems,
+    _hypervisors,
+    _login,
+    _script_time,
+    _frontend_name,
+    _labels,
+    _reach,
+)

@@ -5,7 +5,8 @@ The registration provider runs in a process of its own and reads four of the sam
 `parse` is pure but for the files that the configuration names: a mapping of config values in, `StackSettings` or one
 ConfigError with every problem out. `load` is the thin part that asks Pulumi. Rules of one value are in
 `components/domain.py`, of one section beside its component, of secret values in `stacks/secrets.py`, of two values in
-`stacks/problems.py`, of the list of hosts in `stacks/host_list.py`. Nothing is touched before all of them hold.
+`stacks/problems.py`, of the list of hosts in `stacks/host_list.py`; how pydantic's finds are told, in
+`stacks/mistakes.py`. Nothing is touched before all of them hold.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, TypeAdapter, ValidationError
 
 from components.authentication_settings import AuthenticationSettings
 from components.clusters import ClusterSettings
 from components.datastore_settings import DatastoreSettings
-from components.domain import SHAPE, DnsLabel, Image, Network, Seconds, Section, Version
+from components.domain import DnsLabel, Image, NamedNetwork, Seconds, Section, Version, matching
 from components.drivers import DriverSettings
 from components.fireedge_settings import FireEdgeSettings
 from components.hem import HemSettings
@@ -46,10 +47,23 @@ from components.storage import StorageSettings
 from components.sunstone_settings import SunstoneSettings
 from components.way_back import WayBackSettings
 from stacks import host_list
-from stacks.problem import Problem
-from stacks.problems import cross_problems
+from stacks.mistakes import from_pydantic
+from stacks.problem import Problem, Unsound
+from stacks.problems import Given, cross_problems
 from stacks.secrets import SECRETS, Secrets
 from stacks.tiers import Tier
+
+_HOST: Final = re.compile(r"hosts\[(\d+)\]")
+
+
+def _own_namespace(name: str) -> str:
+    # The program labels its namespace, closes its network, and a destroy without retain deletes it.
+    if name == "default" or name.startswith("kube-"):
+        raise ValueError(
+            f"{name} is Kubernetes' own, and this program closes, labels and in the end deletes its namespace: "
+            "choose a name that nobody else uses, such as opennebula"
+        )
+    return name
 
 
 class KubernetesSettings(Section):
@@ -59,8 +73,9 @@ class KubernetesSettings(Section):
         default=None, description="path of the kubeconfig; $KUBECONFIG or ~/.kube/config when left out"
     )
     context: str | None = Field(default=None, description="context of the kubeconfig; its current one when left out")
-    namespace: DnsLabel = Field(
-        default="opennebula", description="namespace of the control plane; made by this program"
+    namespace: Annotated[DnsLabel, AfterValidator(_own_namespace)] = Field(
+        default="opennebula",
+        description="namespace of the control plane; made by this program, so none of Kubernetes' own",
     )
 
 
@@ -84,10 +99,10 @@ class ImagesSettings(Section):
 class NetworkSettings(Section):
     """Networks outside the cluster that the control plane talks to."""
 
-    hypervisors: tuple[Network, ...] = Field(
+    hypervisors: tuple[NamedNetwork, ...] = Field(
         default=(), description="networks of the hosts, as pods see them: allowed for ssh out and monitoring in"
     )
-    api_clients: tuple[Network, ...] = Field(
+    api_clients: tuple[NamedNetwork, ...] = Field(
         default=(), description="networks that may call XML-RPC (plain HTTP) in the cluster; a port-forward needs none"
     )
 
@@ -95,9 +110,10 @@ class NetworkSettings(Section):
 class ApiSettings(Section):
     """How the registration of hosts reaches oned: through the kubeconfig, unless a URL is given."""
 
-    url: str | None = Field(
-        default=None, pattern=r"^https?://\S+$", description="XML-RPC URL; a port-forward to oned's pod when left out"
-    )
+    url: (
+        Annotated[str, matching(r"https?://\S+", "must be a URL such as https://one.example/RPC2, without blanks")]
+        | None
+    ) = Field(default=None, description="XML-RPC URL; a port-forward to oned's pod when left out")
     allow_clear: bool = Field(
         default=False,
         description="let url be http:// to another machine: every call carries oneadmin's password, in clear on that way",
@@ -143,6 +159,69 @@ class StackSettings(Section):
     )
     datastores: tuple[DatastoreSettings, ...] = Field(default=(), description="where images and disks are")
     hosts: tuple[HostSettings, ...] = Field(default=(), description="the hypervisors")
+
+    @property
+    def has_hosts(self) -> bool:
+        """Whether any host is declared."""
+        return bool(self.hosts)
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names of all declared hosts."""
+        return tuple(host.name for host in self.hosts)
+
+
+class _SoundSettings(StackSettings):
+    """What is right of settings that are wrong elsewhere, so that the rules of two values are asked about the rest.
+
+    A section that is wrong is not there, and a rule that asks for it meets Unsound: whatever it said would only echo the
+    first mistake. `hosts` holds the hosts that are right.
+    """
+
+    _declared: int = PrivateAttr(default=0)
+    _whole: bool = PrivateAttr(default=True)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in StackSettings.model_fields:
+            raise Unsound(name)
+        return super().__getattr__(name)  # type: ignore[misc]  # pydantic hides it from type checkers
+
+    @property
+    def has_hosts(self) -> bool:
+        return self._declared > 0
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        if not self._whole:
+            raise Unsound("hosts")
+        return super().host_names
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], wrong: Iterable[str], *, whole: bool) -> tuple[StackSettings, list[int]]:
+        """From the values, the config paths that are wrong, and whether every declared host is among the values.
+
+        Also gives the places in `raw` of the hosts that are right.
+        """
+        paths = set(wrong)
+        bad_hosts = {int(found[1]) for path in paths if (found := _HOST.match(path))}
+        bad = {re.split(r"[.\[]", path, maxsplit=1)[0] for path in paths if not _HOST.match(path)}
+        listed = raw.get("hosts", [])
+        kept = [index for index in range(len(listed)) if index not in bad_hosts] if isinstance(listed, list) else []
+        values: dict[str, Any] = {}
+        for name, info in StackSettings.model_fields.items():
+            key = str(info.alias)
+            if key in bad:
+                continue
+            given = [listed[index] for index in kept] if key == "hosts" else raw.get(key)
+            if key in raw:
+                values[name] = TypeAdapter[Any](info.rebuild_annotation()).validate_json(json.dumps(given))
+        parts = cls.model_construct(**values)
+        for name, info in StackSettings.model_fields.items():
+            if info.alias in bad:
+                parts.__dict__.pop(name, None)
+        parts._declared = len(listed) if isinstance(listed, list) else 0
+        parts._whole = whole and not bad_hosts and "hosts" not in bad
+        return parts, kept
 
 
 class ConfigError(pulumi.RunError):
@@ -196,18 +275,34 @@ def parse(values: Mapping[str, str], read: host_list.Reader = host_list.read_fil
     broken = {problem.path for problem in problems}
     raw = {key: value for key, value in raw.items() if key not in broken}
     hosts = host_list.assemble(raw, read)
-    settings: StackSettings | None = None
+    wrong: list[Problem] = []
     try:
         settings = StackSettings.model_validate_json(json.dumps(hosts.raw))
     except ValidationError as error:
-        problems += hosts.relocate(problem for problem in _from_pydantic(error) if problem.path not in broken)
-    problems += hosts.problems
-    if settings is not None:
-        good = {key: value for key, value in values.items() if key in SECRETS and key not in broken}
-        problems += hosts.relocate(cross_problems(settings, good))
-    if problems or settings is None:
+        wrong = [problem for problem in from_pydantic(error) if problem.path not in broken]
+    places = list(range(len(hosts.entries)))
+    if paths := {*broken - SECRETS.keys(), *(problem.path for problem in wrong)}:
+        whole = not any(problem.path.startswith("hostGroups") for problem in [*problems, *hosts.problems])
+        settings, places = _SoundSettings.of(hosts.raw, paths, whole=whole)
+    problems += [*hosts.relocate(wrong), *hosts.problems]
+    good = {key: value for key, value in values.items() if key in SECRETS and key not in broken}
+    told = {problem.path for problem in problems}
+    crossed = hosts.relocate(
+        _placed(cross_problems(settings, Given(right=good, wrong=broken & SECRETS.keys())), places)
+    )
+    # A place that is told already would be told twice: a rule that misses a value there only echoes the first line.
+    problems += [problem for problem in crossed if problem.path not in told]
+    if problems:
         raise ConfigError(problems)
     return settings
+
+
+def _placed(problems: Iterable[Problem], places: Sequence[int]) -> Iterator[Problem]:
+    """Problems of the hosts that are right, with their places in the whole list."""
+    for problem in problems:
+        found = _HOST.match(problem.path)
+        rest = problem.path[found.end() :] if found else ""
+        yield Problem(f"hosts[{places[int(found[1])]}]{rest}", problem.text) if found else problem
 
 
 def ldap_problems(settings: StackSettings, values: Mapping[str, str]) -> list[Problem]:
@@ -264,57 +359,6 @@ def _decode(key: str, value: str, problems: list[Problem]) -> Any:
         problems.append(Problem(key, "contains half a character (a lone surrogate), which no file can hold"))
         return None
     return found
-
-
-# Where a value's `kind` decides which model it is, and the kinds. pydantic puts the kind into an error's place, right
-# after the value's own; a YAML path has none there.
-UNIONS: dict[str, tuple[str, ...]] = {
-    "ingress.tls": ("secret", "certManager", "inline"),
-    "datastores[]": ("local", "nfs", "ceph"),
-    "hosts[]": ("kvm", "lxc"),
-}
-
-
-def _from_pydantic(error: ValidationError) -> Iterator[Problem]:
-    items = error.errors(include_url=False, include_context=True, include_input=False)
-    for item in items:
-        place = item["loc"]
-        # A list whose entries are wrong counts as empty too, and that would be a second line about one mistake.
-        if item["type"] == "too_short" and any(
-            other["loc"] != place and other["loc"][: len(place)] == place for other in items
-        ):
-            continue
-        path = general = ""
-        inside = False  # of a union's member: what follows is a key, even one that is spelled like a kind
-        for part in item["loc"]:
-            # pydantic's mark for a mapping's key that is wrong, not its value; and ours for a union of plain values
-            if part == "[key]" or str(part).startswith(SHAPE):
-                continue
-            if part in UNIONS.get(general, ()) and not inside:
-                inside = True
-                continue
-            inside = False
-            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-            general += "[]" if isinstance(part, int) else f".{part}" if general else str(part)
-        context = item.get("ctx", {})
-        kinds = re.findall(r"'([^']+)'", str(context.get("expected_tags", ""))) or UNIONS.get(general, ())
-        yield Problem(path, _words(item["type"], item["msg"], kinds))
-
-
-def _words(error: str, message: str, kinds: Sequence[str]) -> str:
-    plain = {
-        "extra_forbidden": "unknown key; remove it or check its spelling (docs/configuration.md lists all keys)",
-        "missing": "is required",
-        "union_tag_not_found": f"needs {_choice([f'kind: {kind}' for kind in kinds])}",
-        "union_tag_invalid": f"kind must be {_choice(kinds)}",
-    }
-    if error in plain:
-        return plain[error]
-    return message.removeprefix("Value error, ")
-
-
-def _choice(words: Sequence[str]) -> str:
-    return " or ".join([", ".join(words[:-1]), *words[-1:]] if len(words) > 1 else words)
 
 
 def _snake(camel: str) -> str:

@@ -26,6 +26,26 @@ _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _NFS = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\]):/[A-Za-z0-9._/+-]*")
 _PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 _OPTIONS = re.compile(r"[A-Za-z0-9_.:/=-]+(,[A-Za-z0-9_.:/=-]+)*")
+# What a host is made of, by the file system hierarchy: a file system mounted there would hide it.
+_SYSTEM = frozenset(
+    {
+        *("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "lost+found", "proc", "root", "run", "sbin"),
+        *("sys", "tmp", "usr"),
+    }
+)
+_SYSTEM_VAR = frozenset({"backups", "cache", "lib", "lock", "log", "mail", "run", "spool", "tmp"})
+_DATASTORES = "/var/lib/one/datastores"
+
+
+def _hides_the_system(target: str) -> bool:
+    first, *rest = target.split("/")[1:]
+    if first != "var":
+        return first in _SYSTEM or target in ("/home", "/opt")
+    if target == _DATASTORES or target.startswith(f"{_DATASTORES}/"):
+        return False
+    return not rest or rest[0] in _SYSTEM_VAR
+
+
 _BRACKETED = re.compile(r"\[([^\]]+)\]:(\d{1,5})")
 
 
@@ -84,8 +104,13 @@ class Mount:
     def __post_init__(self) -> None:
         if not _NFS.fullmatch(self.source):
             raise ValueError(f"{self.source!r} is no server:/path")
-        if not _PATH.fullmatch(self.target) or ".." in self.target.split("/"):
-            raise ValueError(f"{self.target!r} is no plain absolute path")
+        if self.target == "/" or not _PATH.fullmatch(self.target) or {".", ".."} & set(self.target.split("/")):
+            raise ValueError(f"{self.target!r} is no plain absolute path below /, such as /var/lib/one/datastores/100")
+        if _hides_the_system(self.target):
+            raise ValueError(
+                f"{self.target} is the system's own, which a mount would hide: choose a directory for the data, such as "
+                "/var/lib/one/datastores/100 or /srv/data"
+            )
         if not _OPTIONS.fullmatch(self.options):
             raise ValueError(f"{self.options!r} are no mount options, in one word and separated by commas")
 

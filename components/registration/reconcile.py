@@ -268,12 +268,14 @@ def _check_adoption(record: HostRecord, spec: HostSpec, adopt: AdoptPolicy) -> N
         cause = "the policy is to take over no host"
         raise NameTaken(what, cause, host_id=record.id, then=f"{show}; delete it, or set adopt to `matching`")
     owner = record.attribute(OWNER_ATTRIBUTE)
-    if spec.owner and owner and owner != spec.owner:
+    if owner and owner != spec.owner:
+        # Also for a stack that marks nothing itself: what bears a mark is somebody's (ADR 16).
+        mine = f"this stack is {spec.owner}" if spec.owner else "this stack has no fleet.owner"
         raise NameTaken(
             what,
-            f"it belongs to {owner} ({OWNER_ATTRIBUTE})",
+            f"it belongs to {owner} ({OWNER_ATTRIBUTE}), and {mine}",
             host_id=record.id,
-            then=f"{show}; remove it from that stack, or set adopt to `always`",
+            then=f"{show}; remove it from that stack, or set adopt of this host to `always`",
         )
     if drivers_of(record) != spec.drivers():
         raise NameTaken(

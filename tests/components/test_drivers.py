@@ -61,9 +61,11 @@ def test_raw_keys_that_fight() -> None:
     )
     found = dict(problems(settings, Version.V7_4))
     assert "typed" in found["kvm.raw.VIRSH_TIMEOUT"]
-    assert "MACHINE" in found["kvmExec.raw"]
+    assert "MACHINE" in found["kvmExec.raw.OS"]
     swallowing = DriverSettings(kvm_exec=KvmExecSettings(raw={"EMULATOR": "x\\"}))
-    assert "backslash" in dict(problems(swallowing, Version.V7_4))["kvmExec.raw"]
+    assert "backslash" in dict(problems(swallowing, Version.V7_4))["kvmExec.raw.EMULATOR"]
+    typed = DriverSettings(kvm_exec=KvmExecSettings(emulator="x\\"))
+    assert "backslash" in dict(problems(typed, Version.V7_4))["kvmExec.emulator"]
 
 
 @given(value=st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=30))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,15 +63,22 @@ def test_what_the_parser_refuses_is_refused(text: str, said: str) -> None:
         parse(text)
 
 
+TWO: Value = ({"NAME": "x", "BRIDGE_TYPE": "linux"}, {"NAME": "y", "BRIDGE_TYPE": "linux"})
+
+
 @pytest.mark.parametrize(
-    "name", ["VM_MAD", "TM_MAD_CONF", "VM_RESTRICTED_ATTR", "DOCUMENT_ENCRYPTED_ATTR", "INHERIT_VNET_ATTR"]
+    ("name", "two"),
+    [
+        *(("VN_MAD_CONF", TWO), ("DS_MAD_CONF", TWO)),
+        *((name, ("x", "y")) for name in ("VM_RESTRICTED_ATTR", "DOCUMENT_ENCRYPTED_ATTR", "INHERIT_VNET_ATTR")),
+    ],
 )
-def test_a_list_is_given_whole_or_not_at_all(name: str) -> None:
+def test_a_list_is_given_whole_or_not_at_all(name: str, two: tuple[Any, ...]) -> None:
     for lone in ("x", {"NAME": "x"}, ()):
         with pytest.raises(GrammarError, match="list"):
             merge_raw({}, {name: lone})
-    merged = merge_raw({}, {name: ("x", "y")})
-    assert parse(render(merged)) == [(name, "x"), (name, "y")]
+    merged = merge_raw({}, {name: two})
+    assert parse(render(merged)) == [(name, two[0]), (name, two[1])]
 
 
 def test_a_list_where_none_may_stand_is_refused() -> None:

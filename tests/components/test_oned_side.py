@@ -150,18 +150,22 @@ def test_problems_name_the_release() -> None:
 
 
 def test_problems_of_the_grammar_are_found_before_anything_is_made() -> None:
-    trailing: dict[str, Any] = {"MAX_HOST": "ends with \\"}
-    for found in (
-        oned_problems(OnedSettings(raw=trailing), Version.V7_4),
-        monitoring_problems(MonitoringSettings(address="10.0.0.1", raw=trailing), Version.V7_4),
-        scheduler_problems(SchedulerSettings(raw=trailing), Version.V6_10),
-        scheduler_problems(SchedulerSettings(raw=trailing), Version.V7_4),
+    def trailing(name: str) -> dict[str, Any]:
+        return {"raw": {name: "ends with \\"}}
+
+    for name, found in (
+        ("RPC_LOG", oned_problems(OnedSettings(**trailing("RPC_LOG")), Version.V7_4)),
+        (
+            "MANAGER_TIMER",
+            monitoring_problems(MonitoringSettings(address="10.0.0.1", **trailing("MANAGER_TIMER")), Version.V7_4),
+        ),
+        ("MAX_HOST", scheduler_problems(SchedulerSettings(**trailing("MAX_HOST")), Version.V6_10)),
+        ("MAX_HOST", scheduler_problems(SchedulerSettings(**trailing("MAX_HOST")), Version.V7_4)),
     ):
         ((path, text),) = found
-        assert path == "raw" and "backslash" in text
+        assert path == f"raw.{name}" and "backslash" in text
     clash = oned_problems(OnedSettings(raw={"DRS_INTERVAL": 1}), Version.V7_4, SchedulerSettings(optimize_interval=5))
-    assert "typed" in dict(clash)["raw"]
-    assert list(oned_problems(OnedSettings(), Version.V7_4, auth={"PORT": 1})) != []
+    assert "typed" in dict(clash)["raw.DRS_INTERVAL"]
 
 
 def test_every_setting_is_explained() -> None:

@@ -99,4 +99,5 @@ def test_policies_that_cannot_be() -> None:
     assert set(found) == {"networks.policy", "hosts.rank"}
     assert dict(problems(settings(hosts={"policy": "packing", "rank": "X"}), V7)).keys() == {"hosts.rank"}
     assert dict(problems(settings(raw={"MAX_HOST": 1}), V7)) == {}
-    assert "raw" in dict(problems(settings(max_host=2, raw={"MAX_HOST": 1}), V7))
+    assert "raw.MAX_HOST" in dict(problems(settings(max_host=2, raw={"MAX_HOST": 1}), V7))
+    assert "backslash" in dict(problems(settings(networks={"policy": "custom", "rank": "A\\"}), V7))["networks.rank"]

@@ -167,7 +167,13 @@ class FleetStack(ProgramStack):
 
     def _program(self) -> None:
         plan = self.plan
-        usual: dict[str, Any] = {**examples.config(), "ssh": json.dumps(self._ssh())}
+        # Below scriptTimeout together, as the settings demand.
+        limits = {"installLimit": 30, "lockWait": 20}
+        usual: dict[str, Any] = {
+            **examples.config(),
+            "ssh": json.dumps(self._ssh()),
+            "preparation": json.dumps(limits),
+        }
         # Pydantic sees every host but where it is; that is put back.
         moved = [{**entry, "address": _ASIDE, "port": 1000 + number} for number, entry in enumerate(plan.hosts)]
         found = parse(

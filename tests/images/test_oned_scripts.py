@@ -51,14 +51,14 @@ class Pod:
     def path(self, name: str) -> Path:
         return self.root / name
 
-    def run(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, script: str, *arguments: str, schema: str = "opennebula") -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": f"{self.root}/bin:{os.environ['PATH']}",
             "FAKE": str(self.root),
             "DATABASE_HOST": "mariadb.one.svc",
             "DATABASE_PORT": "3306",
             "DATABASE_USER": "oneadmin",
-            "DATABASE_NAME": "opennebula",
+            "DATABASE_NAME": schema,
             "DATABASE_WAIT_SECONDS": "2",
             "AUTH_SERVICES": "sunstone onegate oneflow oneform oneks",
         }
@@ -130,6 +130,15 @@ def test_an_interrupted_first_boot_is_started_afresh(
     assert ("DROP DATABASE" in pod.statements) is drops
     assert auth_files(pod) == {"one_auth"}, "oned insists on creating the others itself"
     assert pod.path("home/.one/one_auth").read_text() == "oneadmin:new\n"
+
+
+@pytest.mark.parametrize("schema", ["mysql", "MySQL", "information_schema", "performance_schema", "sys"])
+def test_a_schema_of_the_server_itself_is_never_touched(pod: Pod, schema: str) -> None:
+    pod.database(tables=31, user_pool=0, users=0)
+    done = pod.run("oned-start", schema=schema)
+    assert done.returncode == 1
+    assert "database.name" in done.stderr and "oned started" not in done.stdout
+    assert not pod.path("sql.log").exists(), "not even asked"
 
 
 def test_a_bootstrapped_database_is_left_alone(pod: Pod) -> None:

@@ -102,6 +102,18 @@ def test_policy_matching_refuses_other_drivers_and_names_both(zone: Zone) -> Non
     assert zone.oned.rows[0].im_mad == "lxc"
 
 
+def test_a_stack_without_an_owner_takes_no_host_that_bears_a_mark(zone: Zone) -> None:
+    marked = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", owner="stack-a")
+    host_id = zone.rules.register(marked, MATCHING)
+    before = zone.oned.rows[host_id]
+    with pytest.raises(NameTaken, match=r"belongs to stack-a .*this stack has no fleet\.owner") as caught:
+        zone.run_again().register(KVM, MATCHING)
+    assert "`always`" in str(caught.value)
+    assert zone.oned.rows[host_id] == before, "nothing foreign is touched"
+    assert zone.run_again().register(KVM, AdoptPolicy.ALWAYS) == host_id
+    assert zone.run_again().register(marked, MATCHING) == host_id, "the owner's own lost state heals"
+
+
 def test_policy_matching_refuses_a_host_of_another_stack(zone: Zone) -> None:
     mine = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", owner="stack-b")
     zone.rules.register(HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", owner="stack-a"), MATCHING)

@@ -101,3 +101,57 @@ def test_a_firewall_that_is_not_ours_is_no_part_of_the_plan() -> None:
 def test_plans_that_contradict_themselves_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"driver|two mounts|negative"):
         plan(**changes)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(
+            "/",
+            "/etc",
+            "/etc/ssh",
+            "/usr",
+            "/usr/share",
+            "/var",
+            "/var/lib",
+            "/var/lib/one",
+            "/var/lib/dpkg",
+            "/var/tmp/one",
+        ),
+        *(
+            "/boot",
+            "/boot/efi",
+            "/proc",
+            "/sys",
+            "/dev/shm",
+            "/run/one",
+            "/root",
+            "/home",
+            "/bin",
+            "/tmp",
+            "/./etc",
+            "//etc",
+        ),
+        *("/etc/", "/var/lib/one/datastores/../.ssh"),
+    ],
+)
+def test_a_mount_does_not_hide_the_system(target: str) -> None:
+    mount = {"source": "a:/x", "target": target}
+    ((path, text),) = _problems(hosts=_host(mounts=[mount])).items()
+    assert path == "hosts[0].mounts[0]"
+    assert "such as /var/lib/one/datastores/100" in text
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/var/lib/one/datastores", "/var/lib/one/datastores/100", "/srv", "/mnt/a", "/home/a", "/data", "/var/nfs"],
+)
+def test_a_mount_for_data_is_accepted(target: str) -> None:
+    parse(config() | {"hosts": json.dumps(_host(mounts=[{"source": "a:/x", "target": target}]))})
+
+
+def test_two_mounts_on_one_path_are_told_with_the_place() -> None:
+    mounts = [{"source": f"{name}:/x", "target": target} for name, target in (("a", "/y"), ("b", "/z"), ("c", "/y"))]
+    ((path, text),) = _problems(hosts=_host(mounts=mounts)).items()
+    assert path == "hosts[0].mounts[2].target"
+    assert "mounts[0].target" in text

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from components import fireedge_settings, oneflow_settings, onegate_settings, sunstone_settings, way_back
 from components.authentication import auth_entries
 from components.authentication_files import ldap_file, saml_file
+from components.domain import Version
 from components.hosts import ssh_files
 from components.ingress_settings import urls
 from components.naming import ONEGATE
 from components.oned import config_files
+from components.oned_conf import parse as parse_conf
+from components.versions import RELEASES
 from stacks.settings import ConfigError, StackSettings, parse
 from tests.examples import config
 from tests.stacks.test_rules import GATE, IMAGES, LTS, problems
@@ -132,7 +135,7 @@ def test_whatever_is_accepted_can_be_written(features: dict[str, Any], raws: dic
 def test_a_raw_key_that_fights_what_another_section_decides_is_a_problem_of_the_file() -> None:
     changes = {"oned": {"raw": {"ONEGATE_ENDPOINT": "http://x:5030"}}, "images": IMAGES}
     assert problems(**changes) == {}
-    assert "typed settings" in problems(**changes, onegate=GATE)["oned.raw"]
+    assert "typed settings" in problems(**changes, onegate=GATE)["oned.raw.ONEGATE_ENDPOINT"]
 
 
 # One mistake is one line, at a path that stands in the file
@@ -171,6 +174,8 @@ def test_half_a_character_is_told_with_its_section() -> None:
         ({"images": IMAGES | {"sunstone": "registry.example/one/sunstone:6.10.5"}}, "images.sunstone"),
         ({"scheduler": {"raw": {"MAX_VM": 3}}}, "scheduler.raw.MAX_VM"),
         ({"scheduler": {"raw": {"SCHED_INTERVAL": 3}}}, "scheduler.raw.SCHED_INTERVAL"),
+        ({"oned": {"raw": {"SCHED_INTERVAL": 3}}}, "oned.raw.SCHED_INTERVAL"),
+        ({"oned": {"raw": {"DEFAULT_CDROM_DEVICE_PREFIX": "hd"}}}, "oned.raw.DEFAULT_CDROM_DEVICE_PREFIX"),
     ],
 )
 def test_settings_of_6_10_are_refused_with_7_4(changes: dict[str, Any], path: str) -> None:
@@ -185,6 +190,8 @@ def test_settings_of_6_10_are_refused_with_7_4(changes: dict[str, Any], path: st
         ({"oneflow": {"enabled": False, "vrNameTemplate": "a"}}, "oneflow.vrNameTemplate"),
         ({"fireedge": {"enabled": False, "sunstone": {"twoFactor": True}}}, "fireedge.sunstone.twoFactor"),
         ({"scheduler": {"raw": {"SCHED_RETRY_TIME": 3}}}, "scheduler.raw.SCHED_RETRY_TIME"),
+        ({"oned": {"raw": {"LIVE_RESCHEDS": 1}}}, "oned.raw.LIVE_RESCHEDS"),
+        ({"oned": {"raw": {"MAC_GLOBAL_SPACE": "YES"}}}, "oned.raw.MAC_GLOBAL_SPACE"),
     ],
 )
 def test_settings_of_7_4_are_refused_with_6_10(changes: dict[str, Any], path: str) -> None:
@@ -247,3 +254,91 @@ def test_other_drivers_come_in_raw() -> None:
 def test_a_default_login_must_be_loaded(driver: Any) -> None:
     assert "authentication.default" in problems(oned={"raw": {"DEFAULT_AUTH": driver}})["oned.raw.DEFAULT_AUTH"]
     assert problems(oned={"raw": {"DEFAULT_AUTH": "x509"}}) == {}
+
+
+# oned.conf and monitord.conf: only what the daemon reads, and lists whole
+
+VM = {"NAME": "kvm", "TYPE": "kvm", "EXECUTABLE": "one_vmm_exec", "ARGUMENTS": "-t 15 -r 0 kvm"}
+TM = {"NAME": "mine", "LN_TARGET": "NONE", "CLONE_TARGET": "SYSTEM", "SHARED": "YES"}
+IM = {"NAME": "kvm", "EXECUTABLE": "one_im_ssh", "ARGUMENTS": "-r 3 -t 15 -w 90 kvm"}
+
+
+def raw(section: str, entries: dict[str, Any]) -> dict[str, str]:
+    changes: dict[str, Any] = {}
+    put(changes, section, entries)
+    return problems(**changes)
+
+
+@pytest.mark.parametrize("section", ["oned", "monitoring"])
+@pytest.mark.parametrize("value", [1, {"A": 1}, ["x"]])
+def test_a_key_that_the_daemon_does_not_read_is_refused_in_any_shape(section: str, value: Any) -> None:
+    ((path, text),) = raw(section, {"NOSUCH": value}).items()
+    assert path == f"{section}.raw.NOSUCH"
+    assert "OpenNebula 7.4 does not know NOSUCH" in text
+
+
+def test_a_typo_is_told_with_what_may_be_meant() -> None:
+    assert "Is MAX_CONN meant?" in raw("oned", {"MAX_CON": 3})["oned.raw.MAX_CON"]
+    assert "Is MANAGER_TIMER meant?" in raw("monitoring", {"MANAGER_TIMERS": 3})["monitoring.raw.MANAGER_TIMERS"]
+    # Monitoring's own keys are none of oned's.
+    assert list(raw("oned", {"MONITORING_INTERVAL_HOST": 60})) == ["oned.raw.MONITORING_INTERVAL_HOST"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("DATASTORE_LOCATION", "datastores"), ("SCRIPTS_REMOTE_DIR", "sudo rules"), ("ONE_KEY", "ConfigMap")],
+)
+def test_paths_that_others_rely_on_are_fixed(name: str, words: str) -> None:
+    ((path, text),) = raw("oned", {name: "/elsewhere"}).items()
+    assert path == f"oned.raw.{name}"
+    assert text.startswith("cannot be changed: ") and words in text
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "entries", "path", "words"),
+    [
+        ("oned", "VM_MAD", [{"NAME": "kvm"}], "[0]", "lacks ARGUMENTS, EXECUTABLE, TYPE"),
+        ("oned", "VM_MAD", [VM, VM | {"NAME": "lxc", "EXECUTABLE": " "}], "[1]", "lacks EXECUTABLE"),
+        ("oned", "VM_MAD", [VM, VM], "[1]", "kvm is already entry [0]"),
+        ("oned", "VM_MAD", ["kvm"], "[0]", "is a vector in this list"),
+        ("oned", "VM_MAD", [VM | {"TYPE": "vbox"}], "[0].TYPE", "KVM or QEMU or XML or XEN"),
+        ("oned", "TM_MAD_CONF", [{"NAME": "x"}], "[0]", "lacks CLONE_TARGET, LN_TARGET, SHARED"),
+        ("oned", "TM_MAD_CONF", [TM | {"LN_TARGET": "THERE"}], "[0].LN_TARGET", "NONE or SELF or SYSTEM"),
+        ("oned", "TM_MAD_CONF", [TM | {"TM_MAD_SYSTEM": "ssh"}], "[0].TM_MAD_SYSTEM", "LN_TARGET_SSH"),
+        ("oned", "VN_MAD_CONF", [{"NAME": "x"}], "[0]", "lacks BRIDGE_TYPE"),
+        ("oned", "DS_MAD_CONF", [{"REQUIRED_ATTRS": ""}], "[0]", "lacks NAME"),
+        ("oned", "VM_RESTRICTED_ATTR", [{"NAME": "x"}], "[0]", "a plain value"),
+        ("oned", "API_LIST_ORDER", {"A": 1}, "", "a plain value"),
+        ("monitoring", "IM_MAD", [{"NAME": "kvm"}], "[0]", "lacks ARGUMENTS, EXECUTABLE"),
+    ],
+)
+def test_an_entry_that_the_daemon_would_not_take_is_refused(
+    section: str, name: str, entries: Any, path: str, words: str
+) -> None:
+    ((found, text),) = raw(section, {name: entries}).items()
+    assert found == f"{section}.raw.{name}{path}"
+    assert words in text
+
+
+def test_whole_entries_are_accepted() -> None:
+    assert raw("oned", {"VM_MAD": [VM], "TM_MAD_CONF": [TM], "VM_RESTRICTED_ATTR": ["CONTEXT/FILES"]}) == {}
+    modes = {"TM_MAD_SYSTEM": "ssh", "LN_TARGET_SSH": "SYSTEM", "CLONE_TARGET_SSH": "SYSTEM", "DISK_TYPE_SSH": "FILE"}
+    assert raw("oned", {"TM_MAD_CONF": [TM | modes]}) == {}
+    assert raw("monitoring", {"IM_MAD": [IM]}) == {}
+
+
+@pytest.mark.parametrize("version", list(Version))
+def test_the_program_writes_nothing_that_a_release_does_not_read(version: Version) -> None:
+    every = dict.fromkeys(("backlog", "keepaliveTimeout", "keepaliveCalls", "timeout", "timer"), 5)
+    tuning = every | {"backlog": 30, "messageSize": 2**20, "rpcLog": True, "datastoreInterval": 5, "marketInterval": 5}
+    gate = {"onegate": GATE, "images": (LTS if version is Version.V6_10 else {"images": IMAGES})["images"]}
+    texts = {"oned": {"tuning": tuning}, "scheduler": {"liveRescheds": True}, **gate}
+    monitored = {"address": "10.0.0.1", "timer": 5, "hostHistory": 5, "vmHistory": 5}
+    found = parse(
+        config()
+        | {"version": version.value}
+        | {key: json.dumps(value) for key, value in (texts | {"monitoring": monitored}).items()}
+    )
+    files = rendered(found)
+    for file, known in (("oned.conf", RELEASES[version].oned_keys), ("monitord.conf", RELEASES[version].monitord_keys)):
+        assert {name for name, _ in parse_conf(files[file])} <= known

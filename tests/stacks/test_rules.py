@@ -13,6 +13,7 @@ import pytest
 
 import components
 from stacks.settings import ConfigError, parse
+from stacks.tiers import TIERS
 from tests.examples import config
 
 
@@ -171,12 +172,76 @@ def test_the_password_goes_to_no_other_machine_in_clear_unless_wanted(api: dict[
     assert good or "api.allowClear" in found["api.url"]
 
 
-def test_the_api_is_not_open_to_everybody() -> None:
-    clients = {"hypervisors": ["10.0.0.0/24"], "apiClients": ["10.1.0.0/16", "0.0.0.0/0"]}
-    assert "plain HTTP" in problems(network=clients)["network.apiClients[1]"]
+@pytest.mark.parametrize(
+    ("path", "changes"),
+    [
+        ("network.apiClients[1]", {"network": {"apiClients": ["10.1.0.0/16", "0.0.0.0/0"]}}),
+        ("network.hypervisors[0]", {"network": {"hypervisors": ["0.0.0.0/0"]}}),
+        ("onegate.vmNetworks[0]", {"onegate": {"vmNetworks": ["0.0.0.0/0"]}}),
+        ("ingress.controllerNetworks[0]", {"ingress": {"controllerNetworks": ["0.0.0.0/0"]}}),
+        ("sunstone.consoleClients[0]", {"sunstone": {"consoleClients": ["0.0.0.0/0"]}}),
+    ],
+)
+def test_nobody_is_let_in_from_everywhere(path: str, changes: dict[str, Any]) -> None:
+    changes = {"hosts": [], "network": {}} | changes
+    assert problems(**changes) == {path: EVERYBODY}
+
+
+EVERYBODY = "0.0.0.0/0 is everybody: name the networks that are meant, such as 10.20.0.0/16"
 
 
 @pytest.mark.parametrize("kind", ["lvm", "LVM", "fs_LVM"])
 def test_a_datastore_that_cannot_be_is_refused_with_the_reason_in_any_spelling(kind: str) -> None:
     (text,) = problems(datastores=[{"name": "a", "type": "image", "kind": kind}]).values()
     assert "sudo" in text
+
+
+# What is MariaDB's and Kubernetes' own
+
+
+@pytest.mark.parametrize("name", ["mysql", "information_schema", "performance_schema", "sys"])
+def test_the_schema_is_none_of_mariadbs_own(name: str) -> None:
+    assert "of MariaDB itself" in problems(database={"name": name})["database.name"]
+
+
+@pytest.mark.parametrize("user", ["root", "mysql", "mariadb.sys"])
+def test_the_account_is_none_of_mariadbs_own(user: str) -> None:
+    assert list(problems(database={"user": user})) == ["database.user"]
+
+
+@pytest.mark.parametrize("name", ["default", "kube-system", "kube-public", "kube-node-lease"])
+def test_the_namespace_is_none_of_kubernetes_own(name: str) -> None:
+    assert "Kubernetes' own" in problems(kubernetes={"namespace": name})["kubernetes.namespace"]
+
+
+# Two values that do not go together
+
+
+def test_the_buffer_pool_fits_into_the_pod() -> None:
+    for tier, most, more, limit in (("small", "576Mi", "577Mi", "768Mi"), ("large", "12Gi", "13Gi", "16Gi")):
+        assert problems(tier=tier, database={"bufferPool": most}) == {}
+        text = problems(tier=tier, database={"bufferPool": more})["database.bufferPool"]
+        assert more in text and limit in text
+
+
+def test_every_tiers_own_buffer_pool_is_accepted() -> None:
+    for tier, sizing in TIERS.items():
+        assert problems(tier=str(tier), database={"bufferPool": sizing.buffer_pool}) == {}
+
+
+def test_a_preparation_may_last_as_long_as_its_parts() -> None:
+    preparation = {"installLimit": 600, "lockWait": 60}
+    assert problems(preparation=preparation, ssh={"scriptTimeout": 661}) == {}
+    text = problems(preparation=preparation, ssh={"scriptTimeout": 660})["ssh.scriptTimeout"]
+    assert "600 + 60 = 660 s" in text
+    assert list(problems(preparation={"installLimit": 7200})) == ["ssh.scriptTimeout"]
+
+
+def test_the_control_plane_is_called_like_no_host() -> None:
+    assert "hosts[0]" in problems(oned={"frontendName": "kvm-1"})["oned.frontendName"]
+    assert problems(oned={"frontendName": "kvm-9"}) == {}
+
+
+@pytest.mark.parametrize("address", ["2001:db8::1", "::ffff:10.0.0.1"])
+def test_hosts_push_to_an_ipv4_address(address: str) -> None:
+    assert "IPv4" in problems(monitoring={"address": address})["monitoring.address"]

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from components.generated.keys import new_key_pair
 from stacks.host_list import SOURCES
+from stacks.mistakes import UNIONS
 from stacks.reference import table
-from stacks.settings import UNIONS, ConfigError, StackSettings, parse, passphrase_problems
+from stacks.settings import ConfigError, StackSettings, parse, passphrase_problems
 from tests.examples import HOST_KEY, config, host
 
 
@@ -78,7 +79,9 @@ def test_names_that_oned_refuses(name: str, words: str) -> None:
 def test_a_host_without_a_pinned_key_is_refused() -> None:
     item = host("kvm-1")
     del item["hostKey"]
-    assert problems(hosts=[item])["hosts[0].hostKey"] == "is required"
+    found = problems(hosts=[item])
+    assert list(found) == ["hosts[0].hostKey"]
+    assert "make pin HOST='kvm-1'" in found["hosts[0].hostKey"]
 
 
 def test_a_bastion_without_a_pinned_key_is_refused() -> None:
@@ -117,8 +120,11 @@ def test_a_node_port_is_the_listening_port() -> None:
 
 
 def test_raw_keys_may_not_fight_typed_ones() -> None:
-    assert "typed" in problems(oned={"raw": {"DB": {"BACKEND": "sqlite"}}})["oned.raw"]
-    assert "typed" in problems(monitoring={"address": "10.0.0.1", "raw": {"NETWORK": {"PORT": 1}}})["monitoring.raw"]
+    assert "typed" in problems(oned={"raw": {"DB": {"BACKEND": "sqlite"}}})["oned.raw.DB"]
+    assert (
+        "typed"
+        in problems(monitoring={"address": "10.0.0.1", "raw": {"NETWORK": {"PORT": 1}}})["monitoring.raw.NETWORK"]
+    )
 
 
 def test_raw_values_cannot_break_out_of_the_grammar() -> None:
