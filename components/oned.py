@@ -46,7 +46,8 @@ from components.way_back import WayBackSettings
 class OnedArgs:
     """`namespace` is the resource's output, `namespace_name` the same as a plain value, for texts that name Services.
 
-    `ssh_files` are hosts.conf and known_hosts: how oned's ssh reaches the hosts and by which keys it knows them.
+    `host_files` are hosts.conf and known_hosts, how oned's ssh reaches the hosts and by which keys it knows them, and
+    what consoles find them by (components/hosts.py).
     `hem` and `way_back` without settings are left out; the way back needs `frontend_host_key`, which the hosts pin.
     `monitor_key` is the operator's own RSA key in PEM for what hosts push; one is made without it.
     `auth_entries` are whole keys of oned.conf about authentication; `auth_files` (plain) and `auth_secret` (a Secret's
@@ -66,7 +67,7 @@ class OnedArgs:
     oneadmin_password: pulumi.Input[str]
     serveradmin_password: pulumi.Input[str]
     oneadmin_key: SshKey
-    ssh_files: dict[str, str]
+    host_files: dict[str, str]
     hypervisors: tuple[Network, ...]
     ssh_ports: tuple[int, ...]
     api_clients: tuple[Network, ...] = ()
@@ -95,6 +96,7 @@ class Oned(pulumi.ComponentResource):
 
     endpoint: pulumi.Output[str]
     ready: pulumi.Output[str]
+    host_files: pulumi.Output[str]
     monitor_key: pulumi.Output[str]
 
     def __init__(self, name: str, args: OnedArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -137,7 +139,9 @@ class Oned(pulumi.ComponentResource):
             opts=configuration(self),
         )
         # Not part of the pod's identity: a new host must not restart oned. The kubelet brings changes in by itself.
-        ssh_files = ConfigMap(f"{name}-known-hosts", metadata=meta(naming.KNOWN_HOSTS), data=args.ssh_files, opts=child)
+        host_files = ConfigMap(
+            f"{name}-known-hosts", metadata=meta(naming.KNOWN_HOSTS), data=args.host_files, opts=child
+        )
         account = ServiceAccount(
             f"{name}-account", metadata=meta(naming.ONED), automount_service_account_token=False, opts=child
         )
@@ -167,7 +171,7 @@ class Oned(pulumi.ComponentResource):
                         image_pull_secrets=args.image_pull_secrets,
                         service_account=account.metadata.name,
                         config=config.metadata.name,
-                        ssh_files=ssh_files.metadata.name,
+                        ssh_files=host_files.metadata.name,
                         oneadmin_secret=oneadmin.metadata.name,
                         serveradmin_secret=serveradmin.metadata.name,
                         ssh_key_secret=ssh_key.metadata.name,
@@ -190,6 +194,7 @@ class Oned(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create="6m", update="6m")),
         )
         self.monitor_key = monitor_key
+        self.host_files = pulumi.Output.from_input(host_files.metadata.name)
         self.endpoint = pulumi.Output.from_input(endpoint(args.namespace_name))
         self.ready = statefulset.metadata.name.apply(lambda _: endpoint(args.namespace_name))
         self.register_outputs({"endpoint": self.endpoint})

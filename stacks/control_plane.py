@@ -17,7 +17,7 @@ from components.clusters import Clusters, ClustersArgs
 from components.credentials import Credentials, CredentialsArgs
 from components.datastores import Datastores, DatastoresArgs
 from components.drivers import remote_files
-from components.hosts import Hosts, HostsArgs, ssh_files
+from components.hosts import Hosts, HostsArgs, host_files
 from components.ingress import Ingress, IngressArgs, backends
 from components.ingress_settings import urls
 from components.manifests import content_hash
@@ -121,7 +121,7 @@ class ControlPlane(pulumi.ComponentResource):
                 oneadmin_password=credentials.oneadmin,
                 serveradmin_password=credentials.serveradmin,
                 oneadmin_key=self._identity.oneadmin,
-                ssh_files=ssh_files(settings.hosts),
+                host_files=host_files(settings.hosts),
                 hypervisors=settings.network.hypervisors,
                 ssh_ports=tuple(sorted({host.port for host in settings.hosts} or {naming.PORT_SSH})),
                 api_clients=settings.network.api_clients,
@@ -148,6 +148,7 @@ class ControlPlane(pulumi.ComponentResource):
                 serveradmin_password=credentials.serveradmin,
                 fireedge_key=credentials.fireedge,
                 uploads_claim=storage.uploads,
+                host_files=self._oned.host_files,
                 onegate_url=onegate_url,
             ),
             child,
