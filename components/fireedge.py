@@ -42,7 +42,8 @@ VNC_PORTS = (5900, 65535)
 class FireEdgeArgs:
     """`fireedge_key` are 32 hex digits (credentials.py), `oned_endpoint` is oned's XML-RPC URL, `oneflow` whether it runs.
 
-    `host_files` is the ConfigMap that says where the hosts are (components/host_addresses.py). `service_annotations` are what an ingress controller wants to read on the Service to keep a client with one pod.
+    `host_files` is the ConfigMap that says where the hosts are (components/host_addresses.py). `service_annotations` are
+    what an ingress controller wants to read on the Service to keep a client with one pod.
     """
 
     settings: FireEdgeSettings

@@ -3,11 +3,12 @@
 Runs a StatefulSet of one: `prepare` fills the volumes, `ssh-agent` holds oneadmin's key, `oned` heals an interrupted
 first boot and becomes oned, `keeper` makes the passwords those of the Secrets. In the same pod, because they are of no
 use apart from this oned: 6.10's scheduler daemon, the hook execution manager, and the way back (an sshd for datastore
-drivers). They share one configuration object: a change of any of their settings restarts the pod. Deliberately not
-here: several oned (the raft shape has a database each), TLS (oned speaks plain HTTP; the Service is for this namespace
-only). Makes Secrets, ConfigMaps, Services, NetworkPolicies, a ServiceAccount without token, the StatefulSet and, unless
-the operator gives one, onemonitord's key pair. Outputs: `endpoint`, the XML-RPC URL inside the cluster; `ready`, which
-resolves when oned answers; `monitor_key`, the public key for which hosts encrypt, empty without encryption.
+drivers). They share one configuration object: a change of any of their settings restarts the pod, but for the hook
+execution manager's, which have one of their own (ADR 16). Deliberately not here: several oned (the raft shape has a
+database each), TLS (oned speaks plain HTTP; the Service is for this namespace only). Makes Secrets, ConfigMaps, Services,
+NetworkPolicies, a ServiceAccount without token, the StatefulSet and, unless the operator gives one, onemonitord's key
+pair. Outputs: `endpoint`, the XML-RPC URL inside the cluster; `ready`, which resolves when oned answers; `host_files`, the
+ConfigMap that says where the hosts are; `monitor_key`, the public key for which hosts encrypt, empty without encryption.
 
 The scripts are in `images/oned/`. oned writes its zone's endpoint at its first boot, so it is a Service name from then on.
 """
@@ -150,6 +151,7 @@ class Oned(pulumi.ComponentResource):
             f"{name}-service", metadata=meta(naming.ONED) | {"annotations": SKIP_AWAIT}, spec=api_service(), opts=child
         )
         way_back_pod = self._way_back(name, args, meta, child)
+        hem_config = self._hem_config(name, args, meta, child)
         monitor_secret, monitor_key = self._monitor_secret(name, args, meta, child)
         peers = Service(f"{name}-peers", metadata=meta(naming.ONED_PEERS), spec=peers_service(), opts=child)
         Service(
@@ -186,7 +188,7 @@ class Oned(pulumi.ComponentResource):
                         uploads_claim=args.uploads_claim,
                         auth_secret=args.auth_secret,
                         scheduler=RELEASES[args.version].scheduler_daemon,
-                        hem=args.hem is not None and args.hem.enabled,
+                        hem_config=hem_config.metadata.name if hem_config is not None else None,
                         way_back=way_back_pod,
                     )
                 ),
@@ -222,6 +224,13 @@ class Oned(pulumi.ComponentResource):
         )
         # A public key is no secret, whatever it was computed from.
         return pulumi.Output.from_input(secret.metadata.name), pulumi.Output.unsecret(pulumi.Output.from_input(public))
+
+    def _hem_config(self, name: str, args: OnedArgs, meta: Meta, child: pulumi.ResourceOptions) -> ConfigMap | None:
+        """The hook execution manager's file. No part of the pod's identity: a change must not restart oned (ADR 16)."""
+        if args.hem is None or not args.hem.enabled:
+            return None
+        data = {hem.FILE: hem.config(args.hem)}
+        return ConfigMap(f"{name}-hem-config", metadata=meta(naming.HEM_CONFIG), data=data, opts=child)
 
     def _way_back(self, name: str, args: OnedArgs, meta: Meta, child: pulumi.ResourceOptions) -> WayBackPod | None:
         """Objects of the way back. Raises ValueError without the host key that hosts pin."""
@@ -290,8 +299,6 @@ def config_files(args: OnedArgs) -> dict[str, str]:
     if kvm := drivers.kvm_exec_entries(args.drivers.kvm_exec, args.version):
         files["vmm_exec_kvm.conf"] = render(kvm)
     files |= drivers.remote_files(args.drivers)
-    if args.hem is not None and args.hem.enabled:
-        files[hem.FILE] = hem.config(args.hem)
     return files | {f"auth.{name}": text for name, text in args.auth_files.items()}
 
 

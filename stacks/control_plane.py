@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pulumi
 import pulumi_kubernetes
 
-from components import naming
+from components import hem, naming
 from components.authentication import Authentication, AuthenticationArgs, auth_entries, egress_rules
 from components.clusters import Clusters, ClustersArgs
 from components.credentials import Credentials, CredentialsArgs
@@ -26,6 +26,7 @@ from components.namespace import Namespace, NamespaceArgs
 from components.oned import Oned, OnedArgs
 from components.onegate_settings import vm_endpoint
 from components.placement import Placement
+from components.registration.hem_gate import HemConfigured
 from components.ssh_identity import SshIdentity, SshIdentityArgs
 from components.storage import Storage, StorageArgs
 from stacks import web_daemons
@@ -141,6 +142,10 @@ class ControlPlane(pulumi.ComponentResource):
             ),
             opts=child,
         )
+        if settings.hem.enabled:
+            # Not a part of oned: nothing else waits for hooks.
+            done = pulumi.ResourceOptions(parent=self, depends_on=[self._oned])
+            HemConfigured("hem", hem.config(settings.hem), done)
         self._daemons = web_daemons.declare(
             settings,
             web_daemons.Feeds(
