@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import pulumi
 
-from components import naming, oneflow, web_daemon
+from components import host_addresses, naming, oneflow, web_daemon
 from components.domain import Network, Version
 from components.fireedge_settings import PATHS, FireEdgeSettings, config_files
 from components.manifests import Manifest, cidr_peer, empty_dir, exec_probe, mount
@@ -42,7 +42,8 @@ VNC_PORTS = (5900, 65535)
 class FireEdgeArgs:
     """`fireedge_key` are 32 hex digits (credentials.py), `oned_endpoint` is oned's XML-RPC URL, `oneflow` whether it runs.
 
-    `service_annotations` are what an ingress controller wants to read on the Service to keep a client with one pod.
+    `host_files` is the ConfigMap that says where the hosts are (components/host_addresses.py). `service_annotations` are
+    what an ingress controller wants to read on the Service to keep a client with one pod.
     """
 
     settings: FireEdgeSettings
@@ -52,6 +53,7 @@ class FireEdgeArgs:
     serveradmin_password: pulumi.Input[str]
     fireedge_key: pulumi.Input[str]
     uploads_claim: pulumi.Input[str]
+    host_files: pulumi.Input[str]
     oned_endpoint: str
     oneflow: bool
     hypervisors: tuple[Network, ...]
@@ -118,9 +120,11 @@ def pod(args: FireEdgeArgs) -> ServicePod:
             empty_dir("files", "64Mi"),
             empty_dir("guacd-tmp", "64Mi"),
             {"name": "uploads", "persistentVolumeClaim": {"claimName": args.uploads_claim}},
+            *host_addresses.volumes(args.host_files),
         ],
         mounts=[mount("files", "/var/lib/one/fireedge"), mount("uploads", UPLOADS)],
         sidecars=[guacd(args)],
+        init_containers=[host_addresses.init_container(args.image, args.placement)],
     )
 
 
@@ -132,7 +136,7 @@ def endpoint(placement: Placement) -> str:
 def guacd(args: FireEdgeArgs) -> Manifest:
     """The console gateway, reachable by FireEdge alone."""
     command = [
-        *("/usr/share/one/guacd/sbin/guacd", "-f"),
+        *(f"{SCRIPTS}/guacd-start", "-f"),
         *("-b", "127.0.0.1"),
         *("-l", str(naming.PORT_GUACD)),
     ]
@@ -146,7 +150,7 @@ def guacd(args: FireEdgeArgs) -> Manifest:
         # The kubelet cannot reach loopback; the script looks whether somebody listens there.
         "startupProbe": exec_probe([f"{SCRIPTS}/guacd-alive"], period=1, failures=60),
         "livenessProbe": exec_probe([f"{SCRIPTS}/guacd-alive"], period=15, failures=4),
-        "volumeMounts": [mount("guacd-tmp", "/tmp")],
+        "volumeMounts": [mount("guacd-tmp", "/tmp"), *host_addresses.mounts()],
     }
 
 

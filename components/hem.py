@@ -1,8 +1,9 @@
 """Settings of the hook execution manager and the text of onehem-server.conf. Pure.
 
-It runs as the container `hem` of the oned pod, because one_hm's sockets have no login and its replies go to oned alone.
-There it shares oned's configuration object: a change of these settings restarts the whole oned pod, not this container
-alone. Hooks themselves are objects of oned, declared through the API, and not here.
+It runs as the container `hem` of the oned pod, because one_hm's sockets have no login and its replies go to oned alone,
+and because hooks want oned's home and its ssh agent (ADR 16). Its file is a ConfigMap of its own that changes in place: the
+container then starts the manager anew (`images/oned/hem-start`), and oned is left alone. Switching it on or off changes
+the pod, and so restarts oned. Hooks themselves are objects of oned, declared through the API, and not here.
 """
 
 from __future__ import annotations

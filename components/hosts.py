@@ -19,7 +19,7 @@ from functools import partial
 
 import pulumi
 
-from components import monitoring, naming
+from components import host_addresses, monitoring, naming
 from components.bootstrap.script import HostPlan, remote_command, render
 from components.domain import Version
 from components.host_settings import FleetSettings, HostSettings, PackageSettings, SshSettings, repository
@@ -189,8 +189,9 @@ def front_end(args: HostsArgs, key: str) -> tuple[str, str | None]:
     return f"[{args.frontend_name}]:{way_back.port} {key}", way_back.address or args.monitoring.address
 
 
-def ssh_files(hosts: Sequence[HostSettings]) -> dict[str, str]:
-    """How oned's ssh reaches the hosts: their real addresses by the names that oned uses, and their pinned keys.
+def host_files(hosts: Sequence[HostSettings]) -> dict[str, str]:
+    """How oned's ssh reaches the hosts (their real addresses by the names that oned uses, and their pinned keys), and how
+    consoles do.
 
     By this no DNS is needed for the hosts, and a host's key is known under its name whatever its address or port.
     """
@@ -205,4 +206,5 @@ def ssh_files(hosts: Sequence[HostSettings]) -> dict[str, str]:
     return {
         "hosts.conf": "".join(stanzas) or "# no hosts\n",
         "known_hosts": "".join(f"{host.name} {host.host_key}\n" for host in hosts) or "# no hosts\n",
+        host_addresses.FILE: host_addresses.text(hosts),
     }

@@ -28,6 +28,7 @@ ONEGATE: Final = "onegate"
 ONEADMIN_SECRET: Final = registration.ONEADMIN_SECRET
 ONE_AUTH_KEY: Final = registration.SESSION_KEY
 KNOWN_HOSTS: Final = "oned-known-hosts"  # updated in place while oned runs
+HEM_CONFIG: Final = "oned-hem"  # the same
 
 PORT_XMLRPC: Final = registration.XMLRPC_PORT
 PORT_GRPC: Final = 2634  # since 7.2

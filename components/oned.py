@@ -3,11 +3,12 @@
 Runs a StatefulSet of one: `prepare` fills the volumes, `ssh-agent` holds oneadmin's key, `oned` heals an interrupted
 first boot and becomes oned, `keeper` makes the passwords those of the Secrets. In the same pod, because they are of no
 use apart from this oned: 6.10's scheduler daemon, the hook execution manager, and the way back (an sshd for datastore
-drivers). They share one configuration object: a change of any of their settings restarts the pod. Deliberately not
-here: several oned (the raft shape has a database each), TLS (oned speaks plain HTTP; the Service is for this namespace
-only). Makes Secrets, ConfigMaps, Services, NetworkPolicies, a ServiceAccount without token, the StatefulSet and, unless
-the operator gives one, onemonitord's key pair. Outputs: `endpoint`, the XML-RPC URL inside the cluster; `ready`, which
-resolves when oned answers; `monitor_key`, the public key for which hosts encrypt, empty without encryption.
+drivers). They share one configuration object: a change of any of their settings restarts the pod, but for the hook
+execution manager's, which have one of their own (ADR 16). Deliberately not here: several oned (the raft shape has a
+database each), TLS (oned speaks plain HTTP; the Service is for this namespace only). Makes Secrets, ConfigMaps, Services,
+NetworkPolicies, a ServiceAccount without token, the StatefulSet and, unless the operator gives one, onemonitord's key
+pair. Outputs: `endpoint`, the XML-RPC URL inside the cluster; `ready`, which resolves when oned answers; `host_files`, the
+ConfigMap that says where the hosts are; `monitor_key`, the public key for which hosts encrypt, empty without encryption.
 
 The scripts are in `images/oned/`. oned writes its zone's endpoint at its first boot, so it is a Service name from then on.
 """
@@ -46,7 +47,8 @@ from components.way_back import WayBackSettings
 class OnedArgs:
     """`namespace` is the resource's output, `namespace_name` the same as a plain value, for texts that name Services.
 
-    `ssh_files` are hosts.conf and known_hosts: how oned's ssh reaches the hosts and by which keys it knows them.
+    `host_files` are hosts.conf and known_hosts, how oned's ssh reaches the hosts and by which keys it knows them, and
+    what consoles find them by (components/hosts.py).
     `hem` and `way_back` without settings are left out; the way back needs `frontend_host_key`, which the hosts pin.
     `monitor_key` is the operator's own RSA key in PEM for what hosts push; one is made without it.
     `auth_entries` are whole keys of oned.conf about authentication; `auth_files` (plain) and `auth_secret` (a Secret's
@@ -66,7 +68,7 @@ class OnedArgs:
     oneadmin_password: pulumi.Input[str]
     serveradmin_password: pulumi.Input[str]
     oneadmin_key: SshKey
-    ssh_files: dict[str, str]
+    host_files: dict[str, str]
     hypervisors: tuple[Network, ...]
     ssh_ports: tuple[int, ...]
     api_clients: tuple[Network, ...] = ()
@@ -95,6 +97,7 @@ class Oned(pulumi.ComponentResource):
 
     endpoint: pulumi.Output[str]
     ready: pulumi.Output[str]
+    host_files: pulumi.Output[str]
     monitor_key: pulumi.Output[str]
 
     def __init__(self, name: str, args: OnedArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -137,7 +140,9 @@ class Oned(pulumi.ComponentResource):
             opts=configuration(self),
         )
         # Not part of the pod's identity: a new host must not restart oned. The kubelet brings changes in by itself.
-        ssh_files = ConfigMap(f"{name}-known-hosts", metadata=meta(naming.KNOWN_HOSTS), data=args.ssh_files, opts=child)
+        host_files = ConfigMap(
+            f"{name}-known-hosts", metadata=meta(naming.KNOWN_HOSTS), data=args.host_files, opts=child
+        )
         account = ServiceAccount(
             f"{name}-account", metadata=meta(naming.ONED), automount_service_account_token=False, opts=child
         )
@@ -146,6 +151,7 @@ class Oned(pulumi.ComponentResource):
             f"{name}-service", metadata=meta(naming.ONED) | {"annotations": SKIP_AWAIT}, spec=api_service(), opts=child
         )
         way_back_pod = self._way_back(name, args, meta, child)
+        hem_config = self._hem_config(name, args, meta, child)
         monitor_secret, monitor_key = self._monitor_secret(name, args, meta, child)
         peers = Service(f"{name}-peers", metadata=meta(naming.ONED_PEERS), spec=peers_service(), opts=child)
         Service(
@@ -167,7 +173,7 @@ class Oned(pulumi.ComponentResource):
                         image_pull_secrets=args.image_pull_secrets,
                         service_account=account.metadata.name,
                         config=config.metadata.name,
-                        ssh_files=ssh_files.metadata.name,
+                        ssh_files=host_files.metadata.name,
                         oneadmin_secret=oneadmin.metadata.name,
                         serveradmin_secret=serveradmin.metadata.name,
                         ssh_key_secret=ssh_key.metadata.name,
@@ -182,7 +188,7 @@ class Oned(pulumi.ComponentResource):
                         uploads_claim=args.uploads_claim,
                         auth_secret=args.auth_secret,
                         scheduler=RELEASES[args.version].scheduler_daemon,
-                        hem=args.hem is not None and args.hem.enabled,
+                        hem_config=hem_config.metadata.name if hem_config is not None else None,
                         way_back=way_back_pod,
                     )
                 ),
@@ -190,6 +196,7 @@ class Oned(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create="6m", update="6m")),
         )
         self.monitor_key = monitor_key
+        self.host_files = pulumi.Output.from_input(host_files.metadata.name)
         self.endpoint = pulumi.Output.from_input(endpoint(args.namespace_name))
         self.ready = statefulset.metadata.name.apply(lambda _: endpoint(args.namespace_name))
         self.register_outputs({"endpoint": self.endpoint})
@@ -217,6 +224,13 @@ class Oned(pulumi.ComponentResource):
         )
         # A public key is no secret, whatever it was computed from.
         return pulumi.Output.from_input(secret.metadata.name), pulumi.Output.unsecret(pulumi.Output.from_input(public))
+
+    def _hem_config(self, name: str, args: OnedArgs, meta: Meta, child: pulumi.ResourceOptions) -> ConfigMap | None:
+        """The hook execution manager's file. No part of the pod's identity: a change must not restart oned (ADR 16)."""
+        if args.hem is None or not args.hem.enabled:
+            return None
+        data = {hem.FILE: hem.config(args.hem)}
+        return ConfigMap(f"{name}-hem-config", metadata=meta(naming.HEM_CONFIG), data=data, opts=child)
 
     def _way_back(self, name: str, args: OnedArgs, meta: Meta, child: pulumi.ResourceOptions) -> WayBackPod | None:
         """Objects of the way back. Raises ValueError without the host key that hosts pin."""
@@ -285,8 +299,6 @@ def config_files(args: OnedArgs) -> dict[str, str]:
     if kvm := drivers.kvm_exec_entries(args.drivers.kvm_exec, args.version):
         files["vmm_exec_kvm.conf"] = render(kvm)
     files |= drivers.remote_files(args.drivers)
-    if args.hem is not None and args.hem.enabled:
-        files[hem.FILE] = hem.config(args.hem)
     return files | {f"auth.{name}": text for name, text in args.auth_files.items()}
 
 

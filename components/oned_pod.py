@@ -63,7 +63,7 @@ class OnedPod:
     uploads_claim: pulumi.Input[str] | None  # /var/tmp, shared with the web interfaces; scratch without one
     auth_secret: pulumi.Input[str] | None  # files for /etc/one/auth
     scheduler: bool
-    hem: bool
+    hem_config: pulumi.Input[str] | None  # of the hook execution manager, which does not run without
     way_back: WayBackPod | None
 
 
@@ -91,7 +91,7 @@ def pod_template(pod: OnedPod) -> Manifest:
                 _oned(pod),
                 _keeper(pod),
                 *([_scheduler(pod)] if pod.scheduler else []),
-                *([_hem(pod)] if pod.hem else []),
+                *([_hem(pod)] if pod.hem_config is not None else []),
                 *([_way_back(pod)] if pod.way_back is not None else []),
             ],
             "volumes": _volumes(pod),
@@ -250,6 +250,7 @@ def _hem(pod: OnedPod) -> Manifest:
         "volumeMounts": [
             mount("home", "/var/lib/one"),
             mount("etc", "/etc/one", read_only=True),
+            mount("hem", "/etc/one-hem", read_only=True),
             mount("log", "/var/log/one"),
             mount("run", "/run/one"),
             mount("tmp", "/tmp"),
@@ -315,6 +316,8 @@ def _volumes(pod: OnedPod) -> list[Manifest]:
         volumes.append(secret("monitord", pod.monitor_secret))
     if pod.auth_secret is not None:
         volumes.append(secret("auth", pod.auth_secret))
+    if pod.hem_config is not None:
+        volumes.append({"name": "hem", "configMap": {"name": pod.hem_config, "defaultMode": 0o444}})
     if pod.way_back is not None:
         volumes.append({"name": "way-back", "configMap": {"name": pod.way_back.config, "defaultMode": 0o444}})
         volumes.append(secret("way-back-key", pod.way_back.host_key_secret))

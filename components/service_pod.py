@@ -43,7 +43,8 @@ class ServicePod:
     """The values that shape a pod.
 
     `config_files` maps a key of the ConfigMap to the path where the daemon reads it. `startup_seconds` is how long the
-    first answer to `readiness` may take. `volumes`, `mounts` and `sidecars` come on top of what every such pod has.
+    first answer to `readiness` may take. `volumes`, `mounts`, `sidecars` and `init_containers` come on top of what every
+    such pod has.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ServicePod:
     volumes: Sequence[Manifest] = ()
     mounts: Sequence[Manifest] = ()
     sidecars: Sequence[Manifest] = ()
+    init_containers: Sequence[Manifest] = ()
 
 
 def deployment(pod: ServicePod, objects: PodObjects, *, overlap: bool) -> Manifest:
@@ -95,6 +97,8 @@ def _pod_spec(pod: ServicePod, objects: PodObjects) -> Manifest:
             *pod.volumes,
         ],
     }
+    if pod.init_containers:
+        spec["initContainers"] = list(pod.init_containers)
     if pod.replicas > 1:
         spec |= spread(pod.name)
     return spec

@@ -19,7 +19,7 @@ from typing import Final
 import pulumi
 from pulumi_kubernetes.core.v1 import Service
 
-from components import naming, web_daemon
+from components import host_addresses, naming, web_daemon
 from components.domain import Network, Version
 from components.manifests import (
     SKIP_AWAIT,
@@ -48,7 +48,8 @@ CONSOLES: Final[Manifest] = {"protocol": "TCP", "port": 5900, "endPort": 65535}
 class SunstoneArgs:
     """`oned_endpoint` is the zone's XML-RPC URL. `oneflow` and `fireedge`: whether these run too.
 
-    `uploads_claim` is /var/tmp, which oned must share: an uploaded image lands there and oned reads it.
+    `uploads_claim` is /var/tmp, which oned must share: an uploaded image lands there and oned reads it. `host_files` is the
+    ConfigMap that says where the hosts are (components/host_addresses.py).
     """
 
     settings: SunstoneSettings
@@ -57,6 +58,7 @@ class SunstoneArgs:
     image: str
     serveradmin_password: pulumi.Input[str]
     uploads_claim: pulumi.Input[str]
+    host_files: pulumi.Input[str]
     oned_endpoint: str
     oneflow: bool
     fireedge: bool
@@ -172,6 +174,7 @@ def deployment(args: SunstoneArgs, objects: PodObjects) -> Manifest:
                 "securityContext": pod_security(naming.UID_SERVICES) | {"fsGroup": naming.UID_ONEADMIN},
                 "imagePullSecrets": [{"name": item} for item in args.placement.image_pull_secrets],
                 "terminationGracePeriodSeconds": 15,
+                "initContainers": [host_addresses.init_container(args.image, args.placement)],
                 "containers": [_sunstone(args), _novnc(args)],
                 "volumes": [
                     {"name": "config", "configMap": {"name": objects.config, "defaultMode": 0o444}},
@@ -182,6 +185,7 @@ def deployment(args: SunstoneArgs, objects: PodObjects) -> Manifest:
                     empty_dir("tokens", "16Mi"),
                     empty_dir("assets", "64Mi"),
                     empty_dir("tmp", "256Mi"),
+                    *host_addresses.volumes(args.host_files),
                 ],
             },
         },
@@ -229,5 +233,6 @@ def _novnc(args: SunstoneArgs) -> Manifest:
             mount("tokens", "/var/lib/one/sunstone_vnc_tokens"),
             mount("lock", "/var/lock/one"),
             mount("tmp", "/tmp"),
+            *host_addresses.mounts(),
         ],
     }

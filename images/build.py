@@ -37,7 +37,7 @@ TARGETS = {
     "fireedge": ("service", "fireedge"),
     "oneflow": ("service", "oneflow"),
     "onegate": ("service", "onegate"),
-    "sunstone": ("sunstone",),
+    "sunstone": ("service", "sunstone"),
 }
 _CONTEXT = ("Containerfile", "packaging", *sorted({name for names in TARGETS.values() for name in names}))
 _REGISTRY = re.compile(r"[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*")

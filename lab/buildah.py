@@ -69,6 +69,7 @@ class Buildah:
                 done = subprocess.run(
                     process.tied([*own, "buildah", *words]),
                     env=self._environment(),
+                    cwd=self.place / "work",
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=errors,
@@ -101,10 +102,11 @@ class Buildah:
         """Put an image of the lab into the store, under its own name."""
         if self.has(image.reference):
             return
+        # By a relative path: buildah makes a name of it, and none may have a part such as `.cache`.
         layout = self.place / "work" / "layout"
         oci.layout(image, layout)
         what = f"bringing {image.reference} into the store"
-        found = self.run([*self.options, "pull", "--quiet", f"oci:{layout}"], what).strip()
+        found = self.run([*self.options, "pull", "--quiet", f"oci:{layout.name}"], what).strip()
         self.run([*self.options, "tag", found, image.reference], what)
         cache.remove_tree(layout)
 

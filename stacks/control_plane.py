@@ -11,13 +11,13 @@ from collections.abc import Callable
 import pulumi
 import pulumi_kubernetes
 
-from components import naming
+from components import hem, naming
 from components.authentication import Authentication, AuthenticationArgs, auth_entries, egress_rules
 from components.clusters import Clusters, ClustersArgs
 from components.credentials import Credentials, CredentialsArgs
 from components.datastores import Datastores, DatastoresArgs
 from components.drivers import remote_files
-from components.hosts import Hosts, HostsArgs, ssh_files
+from components.hosts import Hosts, HostsArgs, host_files
 from components.ingress import Ingress, IngressArgs, backends
 from components.ingress_settings import urls
 from components.manifests import content_hash
@@ -26,6 +26,7 @@ from components.namespace import Namespace, NamespaceArgs
 from components.oned import Oned, OnedArgs
 from components.onegate_settings import vm_endpoint
 from components.placement import Placement
+from components.registration.hem_gate import HemConfigured
 from components.ssh_identity import SshIdentity, SshIdentityArgs
 from components.storage import Storage, StorageArgs
 from stacks import web_daemons
@@ -121,7 +122,7 @@ class ControlPlane(pulumi.ComponentResource):
                 oneadmin_password=credentials.oneadmin,
                 serveradmin_password=credentials.serveradmin,
                 oneadmin_key=self._identity.oneadmin,
-                ssh_files=ssh_files(settings.hosts),
+                host_files=host_files(settings.hosts),
                 hypervisors=settings.network.hypervisors,
                 ssh_ports=tuple(sorted({host.port for host in settings.hosts} or {naming.PORT_SSH})),
                 api_clients=settings.network.api_clients,
@@ -141,6 +142,10 @@ class ControlPlane(pulumi.ComponentResource):
             ),
             opts=child,
         )
+        if settings.hem.enabled:
+            # Not a part of oned: nothing else waits for hooks.
+            done = pulumi.ResourceOptions(parent=self, depends_on=[self._oned])
+            HemConfigured("hem", hem.config(settings.hem), done)
         self._daemons = web_daemons.declare(
             settings,
             web_daemons.Feeds(
@@ -148,6 +153,7 @@ class ControlPlane(pulumi.ComponentResource):
                 serveradmin_password=credentials.serveradmin,
                 fireedge_key=credentials.fireedge,
                 uploads_claim=storage.uploads,
+                host_files=self._oned.host_files,
                 onegate_url=onegate_url,
             ),
             child,

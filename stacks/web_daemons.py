@@ -25,12 +25,16 @@ from stacks.tiers import TIERS
 
 @dataclass(frozen=True, kw_only=True)
 class Feeds:
-    """What other parts of the control plane give the daemons. `onegate_url` is what VMs are told, None without OneGate."""
+    """What other parts of the control plane give the daemons. `onegate_url` is what VMs are told, None without OneGate.
+
+    `host_files` is oned's ConfigMap that says where the hosts are.
+    """
 
     placement: Placement
     serveradmin_password: pulumi.Input[str]
     fireedge_key: pulumi.Input[str]
     uploads_claim: pulumi.Input[str]
+    host_files: pulumi.Input[str]
     onegate_url: str | None
 
 
@@ -56,6 +60,7 @@ def _fireedge(settings: StackSettings, feeds: Feeds, image: str, child: pulumi.R
             serveradmin_password=feeds.serveradmin_password,
             fireedge_key=feeds.fireedge_key,
             uploads_claim=feeds.uploads_claim,
+            host_files=feeds.host_files,
             oned_endpoint=endpoint(settings.kubernetes.namespace),
             oneflow=settings.oneflow.enabled,
             hypervisors=settings.network.hypervisors,
@@ -112,6 +117,7 @@ def _sunstone(settings: StackSettings, feeds: Feeds, image: str, child: pulumi.R
             image=image,
             serveradmin_password=feeds.serveradmin_password,
             uploads_claim=feeds.uploads_claim,
+            host_files=feeds.host_files,
             oned_endpoint=endpoint(settings.kubernetes.namespace),
             oneflow=settings.oneflow.enabled,
             fireedge=settings.fireedge.enabled,

@@ -108,7 +108,7 @@ def forward(cluster: Cluster, target: PodPort, seconds: float) -> ForwardChannel
     endpoint = library.get_websocket_url(url, [("ports", str(target.port))])
     what = f"port-forward to pod {cluster.namespace}/{target.pod}"
     try:
-        opened = _bounded(lambda: library.create_websocket(api.configuration, endpoint, headers), seconds)
+        opened = bounded(lambda: library.create_websocket(api.configuration, endpoint, headers), seconds)
     except websocket.WebSocketBadStatusException as error:
         if error.status_code in (401, 403):
             text = f"the Kubernetes API answers {error.status_code}"
@@ -120,7 +120,7 @@ def forward(cluster: Cluster, target: PodPort, seconds: float) -> ForwardChannel
     return ForwardChannel(opened)
 
 
-def _bounded(connect: Callable[[], Any], seconds: float) -> Any:
+def bounded(connect: Callable[[], Any], seconds: float) -> Any:
     """Run a connect that takes no time limit of its own. A connection that comes too late is closed by its thread."""
     lock = threading.Lock()
     outcome: list[Any] = []

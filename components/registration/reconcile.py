@@ -269,7 +269,7 @@ def _check_adoption(record: HostRecord, spec: HostSpec, adopt: AdoptPolicy) -> N
         raise NameTaken(what, cause, host_id=record.id, then=f"{show}; delete it, or set adopt to `matching`")
     owner = record.attribute(OWNER_ATTRIBUTE)
     if owner and owner != spec.owner:
-        # Also for a stack that marks nothing itself: what bears a mark is somebody's (ADR 16).
+        # Also for a stack that marks nothing itself: what bears a mark is somebody's (ADR 17).
         mine = f"this stack is {spec.owner}" if spec.owner else "this stack has no fleet.owner"
         raise NameTaken(
             what,

@@ -46,6 +46,7 @@ def declare_fireedge(**changes: Any) -> None:
         "settings": FireEdgeSettings(),
         "fireedge_key": pulumi.Output.secret(KEY),
         "uploads_claim": "one-uploads",
+        "host_files": "oned-known-hosts",
         "oneflow": True,
         "hypervisors": (),
         "guacd_resources": RESOURCES,

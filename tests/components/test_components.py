@@ -71,7 +71,7 @@ def oned(**changes: Any) -> Graph:
             "oneadmin_key": SshKey(
                 private=pulumi.Output.secret(KEY), public=pulumi.Output.from_input("ssh-ed25519 AAAA")
             ),
-            "ssh_files": {"hosts.conf": "", "known_hosts": ""},
+            "host_files": {"hosts.conf": "", "known_hosts": "", "etc-hosts": ""},
             "hypervisors": (),
             "ssh_ports": (22,),
             "resources": TIERS[Tier.SMALL].oned,
@@ -200,7 +200,8 @@ def test_a_config_change_renames_the_config_and_nothing_else() -> None:
 
 
 def test_a_new_host_does_not_touch_the_pod() -> None:
-    before, after = oned(), oned(ssh_files={"hosts.conf": "Host kvm-9\n", "known_hosts": "kvm-9 ssh-ed25519 AAAA\n"})
+    files = {"hosts.conf": "Host kvm-9\n", "known_hosts": "kvm-9 ssh-ed25519 AAAA\n", "etc-hosts": "10.1.0.9 kvm-9\n"}
+    before, after = oned(), oned(host_files=files)
     assert before.one("StatefulSet").inputs == after.one("StatefulSet").inputs
     assert before.one("ConfigMap", "oned-known-hosts").inputs != after.one("ConfigMap", "oned-known-hosts").inputs
 

@@ -177,10 +177,27 @@ def test_what_it_may_write() -> None:
 
 def test_guacd_is_on_loopback_and_sees_no_secret() -> None:
     container = container_of(fireedge(), "guacd")
-    assert container["command"][2:] == ["/usr/share/one/guacd/sbin/guacd", "-f", "-b", "127.0.0.1", "-l", "4822"]
+    start = "/usr/local/libexec/one/guacd-start"
+    assert container["command"][2:] == [start, "-f", "-b", "127.0.0.1", "-l", "4822"]
     assert {"name": "LD_LIBRARY_PATH", "value": "/usr/share/one/guacd/lib"} in container["env"]
-    assert [item["mountPath"] for item in container["volumeMounts"]] == ["/tmp"]
+    assert [item["mountPath"] for item in container["volumeMounts"]] == ["/tmp", "/etc/one-hosts", "/etc/hosts"]
     assert "ports" not in container
+
+
+def test_guacd_finds_hosts_that_no_dns_knows() -> None:
+    """By a file that follows the ConfigMap: the init container makes the one that is mounted as /etc/hosts."""
+    graph = fireedge()
+    volumes = {volume["name"]: volume for volume in pod_of(graph)["volumes"]}
+    assert volumes["host-addresses"]["configMap"]["name"] == "oned-known-hosts"
+    assert [item["key"] for item in volumes["host-addresses"]["configMap"]["items"]] == ["etc-hosts"], "and no keys"
+    (init,) = pod_of(graph)["initContainers"]
+    assert init["command"][2:] == ["/usr/local/libexec/one/hosts-file", "make"]
+    made = {item["name"]: item["mountPath"] for item in init["volumeMounts"]}
+    mounted = {item["name"]: item for item in container_of(graph, "guacd")["volumeMounts"]}
+    assert made["host-addresses"] == mounted["host-addresses"]["mountPath"] == "/etc/one-hosts"
+    assert made["hosts-file"] == "/mnt/hosts-file"
+    assert (mounted["hosts-file"]["mountPath"], mounted["hosts-file"]["subPath"]) == ("/etc/hosts", "hosts")
+    assert "readOnly" not in mounted["hosts-file"]
 
 
 @pytest.mark.parametrize(

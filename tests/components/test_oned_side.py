@@ -181,7 +181,10 @@ def test_hooks_run_beside_oned_with_their_own_file_and_probes() -> None:
     assert hem["command"][-1].endswith("/hem-start")
     assert hem["startupProbe"] != hem["livenessProbe"]
     assert {"/var/lib/one", "/etc/one", "/etc/one-ssh", "/run/one"} <= set(paths(hem))
-    text = config(graph)["onehem-server.conf"]
+    text = graph.one("ConfigMap", "oned-hem-config").inputs["data"]["onehem-server.conf"]
+    assert paths(hem)["/etc/one-hem"] == "hem" and "onehem-server.conf" not in config(graph)
+    assert volumes(graph)["hem"]["configMap"]["name"] == "oned-hem"
+    assert all("hem" not in paths(each).values() for name, each in containers(graph).items() if name != "hem")
     assert ":concurrency: 3\n" in text and ':subscriber_endpoint: "tcp://localhost:2101"\n' in text
     assert dict(hem_problems(HemSettings(raw={"concurrency": 4}), Version.V7_4)).keys() == {"raw.concurrency"}
 
@@ -193,7 +196,6 @@ def _fingerprint(graph: Graph) -> dict[str, str]:
 @pytest.mark.parametrize(
     "change",
     [
-        {"hem": HemSettings(concurrency=3)},
         {"scheduler": SchedulerSettings(max_host=9)},
         {"onegate_endpoint": "http://10.0.0.9:5030"},
         {"drivers": DriverSettings(kvm=KvmSettings(virsh_timeout=5), lxc=LxcSettings())},
@@ -204,6 +206,12 @@ def _fingerprint(graph: Graph) -> dict[str, str]:
 def test_a_change_of_any_of_these_restarts_the_one_pod_and_touches_nothing_else(change: dict[str, Any]) -> None:
     before, after = _fingerprint(oned(**EVERYTHING)), _fingerprint(oned(**{**EVERYTHING, **change}))
     assert {name for name in before if before[name] != after[name]} == {"oned-config", "oned-statefulset"}
+
+
+def test_a_change_of_the_hook_managers_settings_leaves_oneds_pod_alone() -> None:
+    change = {"hem": HemSettings(concurrency=3)}
+    before, after = _fingerprint(oned(**EVERYTHING)), _fingerprint(oned(**{**EVERYTHING, **change}))
+    assert {name for name in before if before[name] != after[name]} == {"oned-hem-config"}
 
 
 def test_uploads_are_shared_when_there_is_a_claim() -> None:

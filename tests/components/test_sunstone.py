@@ -32,6 +32,7 @@ def sunstone(**changes: Any) -> Graph:
             "image": "registry.example/one/sunstone:6.10.5",
             "serveradmin_password": pulumi.Output.secret(PASSWORD),
             "uploads_claim": "one-uploads",
+            "host_files": "oned-known-hosts",
             "oned_endpoint": "http://oned.one.svc:2633/RPC2",
             "oneflow": True,
             "fireedge": False,
@@ -99,6 +100,7 @@ def test_the_two_containers_share_tokens_and_lock_and_nothing_secret() -> None:
     shared = {"/var/lib/one/sunstone_vnc_tokens", "/var/lock/one"}
     assert shared <= set(mounts["sunstone"]) and shared <= set(mounts["novnc"])
     assert "/var/lib/one/.one" in mounts["sunstone"] and "/var/lib/one/.one" not in mounts["novnc"]
+    assert mounts["novnc"]["/etc/hosts"]["subPath"] == "hosts" and "/etc/hosts" not in mounts["sunstone"]
     assert mounts["sunstone"]["/etc/one/sunstone-server.conf"]["subPath"] == "sunstone-server.conf"
 
 

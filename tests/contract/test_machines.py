@@ -53,6 +53,7 @@ def test_a_request_is_split_in_what_the_machine_is_and_what_its_owner_says(api: 
         ("CPU = 0\nMEMORY = 64", "CPU attribute must be a positive float or integer value."),
         ("CPU = 1", "MEMORY attribute must be a positive integer value."),
         ("CPU = 1\nMEMORY = 64\nVCPU = 0", "VCPU attribute must be a positive integer value."),
+        ('CPU = 1\nMEMORY = 64\nGRAPHICS = [ PORT = "70000" ]', "Wrong PORT number in GRAPHICS attribute"),
     ],
 )
 def test_requests_that_are_refused(api: Endpoint, text: str, refusal: str) -> None:

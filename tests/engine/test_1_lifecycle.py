@@ -127,6 +127,33 @@ def test_a_config_change_of_oned_restarts_oned_alone(world: World, ids: dict[str
     world.stack().up()
 
 
+def test_a_config_change_of_the_hook_manager_starts_it_anew_in_the_pod_of_oned(
+    world: World, ids: dict[str, int]
+) -> None:
+    """It is a process of that pod, of which nobody else notices anything: no restart, and never out of its Service."""
+
+    def manager(*command: str) -> str:
+        return world.kubectl("exec", "oned-0", "-c", "hem", "--", *command)
+
+    def starts() -> int:
+        return world.kubectl("logs", "oned-0", "-c", "hem").count("Loading Hooks...")
+
+    def ready_since() -> str:
+        conditions = world.get("pod", "oned-0")["status"]["conditions"]
+        (found,) = [each["lastTransitionTime"] for each in conditions if each["type"] == "Ready"]
+        return str(found)
+
+    before = (world.restarts(), ready_since())
+    started = starts()
+    outcome = world.stack({"opennebula:hem": {"concurrency": 3}}).up()
+    assert outcome.changes.get("update") == outcome.changed == 2, "the file, and the wait until it is taken"
+    assert ":concurrency: 3\n" in manager("cat", "/etc/one/onehem-server.conf")
+    assert manager("cat", "/run/one/hem-taken") == manager("cat", "/etc/one/onehem-server.conf")
+    assert starts() == started + 1
+    assert (world.restarts(), ready_since()) == before
+    assert world.rows() == ids
+
+
 @pytest.mark.parametrize(
     ("daemon", "setting"),
     [

@@ -23,6 +23,7 @@ PATHS = {
     "/usr/local/libexec/one": "scripts",
     "/etc/one-way-back": "etc/one-way-back",
     "/etc/one-program": "program",
+    "/etc/one-hem": "hem",
     "/etc/one-ssh": "one-ssh",
     "/mnt/home": "mnt/home",
     "/mnt/etc": "mnt/etc",
@@ -121,7 +122,7 @@ def test_prepare_puts_each_file_where_its_reader_looks(oned: Place) -> None:
     oned.write("image/etc/schedulers/rank.conf", 'MAX_HOST = 1\nDIFFERENT_VNETS = YES\nLOG = [ SYSTEM = "file" ]\n')
     oned.write("program/vmm_exec_kvm.conf", render({"NIC": {"MODEL": "e1000"}}))
     oned.write("image/etc/vmm_exec/vmm_exec_kvm.conf", 'NIC = [\n MODEL = "virtio"\n]\nSPICE_OPTIONS = "\n <a/>"\n')
-    oned.write("program/onehem-server.conf", ":concurrency: 3\n")
+    oned.write("hem/onehem-server.conf", ":concurrency: 3\n")
     oned.write("program/one_drs.conf", "PREDICTIVE: 0.5\n")
     oned.write("image/etc/schedulers/one_drs.conf", "PREDICTIVE: 0\nDIFFERENT_VNETS: YES\n")
     for _ in range(2):  # and every pod start again
@@ -134,7 +135,9 @@ def test_prepare_puts_each_file_where_its_reader_looks(oned: Place) -> None:
         ("NIC", {"MODEL": "e1000"}),
         ("SPICE_OPTIONS", "\n <a/>"),
     ]
-    assert oned.read("mnt/etc/onehem-server.conf") == ":concurrency: 3\n"
+    assert oned.read("mnt/etc/onehem-server.conf") == ":concurrency: 3\n", "the file of the container that reads it"
+    oned.write("hem/onehem-server.conf", ":concurrency: 4\n")
+    assert oned.read("mnt/etc/onehem-server.conf") == ":concurrency: 4\n"
     assert oned.read("mnt/etc/schedulers/one_drs.conf") == "PREDICTIVE: 0.5\n"
 
 
@@ -248,7 +251,76 @@ def background() -> Iterator[Callable[..., Path]]:
         process.wait()
 
 
+MANAGER = """
+echo "$@" >"$ROOT/started"
+cp "$ROOT/hem/onehem-server.conf" "$ROOT/read.$$"
+echo "Loading Hooks..." >>"$ROOT/log/onehem.log"
+trap 'echo $$ >>"$ROOT/ended"; exit 143' TERM
+while [ ! -e "$ROOT/dies" ]; do sleep 0.05; done
+exit 7
+"""
+
+
+@pytest.fixture
+def hooks(oned: Place) -> Place:
+    """oned answers, a manager runs until it is told to end, and a file says when it is connected."""
+    oned.program("ruby", MANAGER)
+    for name, condition in (("ready", "true"), ("socket", '[ "$*" = "connected 2101" ] && [ -e "$ROOT/connected" ]')):
+        oned.write(f"scripts/{name}", f"#!/bin/sh\n{condition}\n").chmod(0o755)
+    oned.write("hem/onehem-server.conf", ":concurrency: 3\n")
+    oned.write("connected", "")
+    return oned
+
+
+def read_by_managers(place: Place) -> list[str]:
+    """What each manager that was ever started has read."""
+    return [path.read_text() for path in sorted(place.root.glob("read.*"), key=lambda path: path.stat().st_mtime_ns)]
+
+
+def test_the_hook_manager_takes_a_changed_file_and_notes_which_one_it_has_read(
+    hooks: Place, background: Callable[..., Path]
+) -> None:
+    (hooks.root / "connected").unlink()
+    output = background(hooks, "hem-start")
+    taken = hooks.root / "run/hem-taken"
+    assert _until((hooks.root / "started").exists)
+    assert not taken.exists(), "not before it is connected to oned's events"
+    hooks.write("connected", "")
+    assert _until(taken.exists) and taken.read_text() == ":concurrency: 3\n"
+    hooks.write("new", ":concurrency: 4\n").rename(hooks.root / "hem/onehem-server.conf")
+    assert _until(lambda: taken.exists() and taken.read_text() == ":concurrency: 4\n")
+    assert read_by_managers(hooks) == [":concurrency: 3\n", ":concurrency: 4\n"]
+    assert len(hooks.read("ended").splitlines()) == 1, "the one before was asked to end, and did before the next began"
+    assert "the manager starts anew" in output.read_text()
+
+
+@pytest.fixture
+def hem_start(hooks: Place) -> Iterator[subprocess.Popen[bytes]]:
+    """Its main process."""
+    command = ["sh", str(hooks.root / "scripts/hem-start")]
+    with (hooks.root / "out").open("wb") as out:
+        process = subprocess.Popen(command, env=hooks.environment(), stdout=out, stderr=out, start_new_session=True)
+    yield process
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+
+
+def test_a_hook_manager_that_dies_ends_the_container(hooks: Place, hem_start: subprocess.Popen[bytes]) -> None:
+    hooks.write("dies", "")
+    assert hem_start.wait(30) == 1
+    assert "ended with code 7" in hooks.read("termination-log")
+
+
+def test_a_hook_manager_is_told_that_the_pod_ends(hooks: Place, hem_start: subprocess.Popen[bytes]) -> None:
+    assert _until(lambda: read_by_managers(hooks) != [])
+    hem_start.terminate()
+    assert hem_start.wait(30) == 0
+    assert len(hooks.read("ended").splitlines()) == 1
+
+
 def test_hooks_start_no_earlier_than_oned_answers(oned: Place, background: Callable[..., Path]) -> None:
+    oned.write("hem/onehem-server.conf", "")
     oned.program("ruby", 'echo "$@" >"$ROOT/started"; echo "Loading Hooks..." >>"$ROOT/log/onehem.log"; exec sleep 60')
     ready = oned.write("scripts/ready", '#!/bin/sh\necho asked >>"$ROOT/asked"\n[ -e "$ROOT/answers" ]\n')
     ready.chmod(0o755)

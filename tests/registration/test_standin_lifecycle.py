@@ -201,6 +201,28 @@ def test_a_transfer_that_breaks_off_keeps_the_host(zone: Zone) -> None:
     assert zone.vm(vm).host_id == new
 
 
+def test_a_machine_with_a_console_gets_a_port_of_its_own_until_it_ends(zone: Zone) -> None:
+    host = zone.host("shown")
+
+    def port(vm: int) -> str | None:
+        return zone.api.xml("vm.info", vm).findtext("TEMPLATE/GRAPHICS/PORT")
+
+    plain, first = zone.machine(host), zone.machine(host, more='GRAPHICS = [ TYPE = "vnc" ]')
+    assert (port(plain), port(first)) == (None, str(5900 + first))
+    taken = int(zone.api.ok("vm.allocate", f'CPU=1\nMEMORY=64\nGRAPHICS = [ PORT = "{5900 + first}" ]', True))
+    answer = zone.api.call("vm.deploy", taken, host, False, -1)
+    assert answer[1:3] == ["[one.vm.deploy] Requested VNC port already assigned to a VM", 0x800]
+    zone.api.ok("vm.action", "terminate-hard", taken)
+    asked = zone.machine(host, more=f'GRAPHICS = [ TYPE = "vnc", PORT = "{5900 + first + 2}" ]')
+    last = zone.machine(host, more='GRAPHICS = [ TYPE = "vnc" ]')
+    assert (port(asked), port(last)) == (str(5902 + first), "5900" if last == first + 2 else str(5900 + last))
+    zone.api.ok("vm.action", "terminate-hard", first)
+    zone.until(lambda: zone.vm(first).state == VmState.DONE)
+    assert port(first) is None
+    again = zone.machine(host, more=f'GRAPHICS = [ TYPE = "vnc", PORT = "{5900 + first}" ]')
+    assert port(again) == str(5900 + first)
+
+
 def test_maintenance_and_back(zone: Zone) -> None:
     plain = HostSpec(name="old", im_mad="kvm", vm_mad="kvm")
     closed = HostSpec(name="old", im_mad="kvm", vm_mad="kvm", state=AdminState.MAINTENANCE)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import fireedge_settings, oneflow_settings, onegate_settings, sunstone_settings, way_back
+from components import fireedge_settings, hem, oneflow_settings, onegate_settings, sunstone_settings, way_back
 from components.authentication import auth_entries
 from components.authentication_files import ldap_file, saml_file
 from components.domain import Version
-from components.hosts import ssh_files
+from components.hosts import host_files
 from components.ingress_settings import urls
 from components.naming import ONEGATE
 from components.oned import config_files
@@ -40,12 +40,13 @@ def rendered(found: StackSettings) -> dict[str, str]:
         version=version,
         scheduler=found.scheduler,
         drivers=found.drivers,
-        hem=found.hem,
         onegate_endpoint=gate,
         auth_entries=auth_entries(login, version),
         auth_files={},
     )
-    files = config_files(oned) | ssh_files(found.hosts)
+    files = config_files(oned) | host_files(found.hosts)
+    if found.hem.enabled:
+        files[hem.FILE] = hem.config(found.hem)
     files |= way_back.files(
         found.way_back, name=found.oned.frontend_name, oneadmin_key="ssh-rsa A", host_key="ssh-rsa B"
     )

@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -293,7 +297,31 @@ def test_events_of_one_resource(install: Start, events: Events, oned: FakeOned) 
     follower.close()
 
 
-def test_a_console_reaches_the_host_through_guacd(install: Start, oned: FakeOned, desk: Desk) -> None:
+CONSOLE = Path(__file__).parents[4] / "lab/standins/opennebula/root/var/lib/one/remotes/vmm/lib/console.rb"
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def machine_console(lock: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """The console of a machine of the rehearsal, as a host starts it, and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = ["ruby", str(CONSOLE), "one-0", "127.0.0.1", str(port), lock]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            until(lambda: listens(port))
+            yield port, process
+        finally:
+            process.kill()
+
+
+def open_console(install: Start, oned: FakeOned, port: int) -> WebSocket:
+    """The browser's WebSocket to the console of a machine."""
     guacd = install("guacd")
     guacd.start()
     fireedge = install("fireedge", {"one_xmlrpc": oned.endpoint, "guacd": {"host": "127.0.0.1", "port": guacd.port}})
@@ -302,17 +330,45 @@ def test_a_console_reaches_the_host_through_guacd(install: Start, oned: FakeOned
     browser.ask("POST", f"{API}/auth", LOGIN)
     browser.ask("PUT", f"{API}/vm/allocate", {"template": "NAME=shown"})
     assert browser.ask("GET", f"{API}/vm/0/guacamole/vnc").status == 400, "not on a host yet"
-    oned.vms[0].hostname, oned.vms[0].port = "127.0.0.1", desk.port
+    oned.vms[0].hostname, oned.vms[0].port = "127.0.0.1", port
     token = browser.ask("GET", f"{API}/vm/0/guacamole/vnc").json["data"]
-    console = WebSocket(fireedge.port, f"/fireedge/guacamole?token={token.replace('+', '%2B')}", protocol="guacamole")
-    assert console.status == 101
-    desk.accept()
-    said = b""
-    while b"RFB 003.008" not in said:
-        said += console.read() or b"<closed>"
-        assert b"<closed>" not in said
-    assert said.startswith(b"5.ready,37.$")
     assert WebSocket(fireedge.port, "/fireedge/guacamole?token=forged").status == 400
+    return WebSocket(fireedge.port, f"/fireedge/guacamole?token={quote(token)}", protocol="guacamole")
+
+
+def said_until(console: WebSocket, words: bytes) -> bytes:
+    said = b""
+    while words not in said:
+        frame = console.read()
+        assert frame is not None, said
+        said += frame
+    return said
+
+
+def test_a_console_reaches_the_host_through_guacd(install: Start, oned: FakeOned) -> None:
+    """Both ways: the desktop's name comes to the browser, a key of the browser's to the machine."""
+    with machine_console("open") as (port, machine):
+        console = open_console(install, oned, port)
+        assert console.status == 101
+        said = said_until(console, b"a rehearsal stand-in")
+        assert said.startswith(b"5.ready,37.$")
+        assert b"4.size,1.0,3.640,3.480;" in said
+        assert f".one-0 on {socket.gethostname()}, a rehearsal stand-in".encode() in said
+        console.send(b"3.key,2.97,1.1;3.key,2.97,1.0;")
+        assert machine.stdout is not None
+        assert [machine.stdout.readline() for _ in range(2)] == ["key 97 pressed\n", "key 97 released\n"]
+
+
+def test_a_console_that_lets_nobody_in(install: Start, oned: FakeOned) -> None:
+    with machine_console("locked") as (port, _):
+        console = open_console(install, oned, port)
+        assert b"3.769;" in said_until(console, b"5.error")
+
+
+def test_a_console_that_speaks_something_else(install: Start, oned: FakeOned, desk: Desk) -> None:
+    console = open_console(install, oned, desk.port)
+    with desk.accept("SSH-2.0-door\r\n"):
+        assert b"not a VNC server" in said_until(console, b"3.519;")
 
 
 def test_a_console_of_a_host_that_is_away(install: Start, oned: FakeOned) -> None:

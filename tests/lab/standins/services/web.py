@@ -134,17 +134,17 @@ class WebSocket:
 
 
 class Desk:
-    """A VNC server as far as its greeting goes: says its version to everybody and returns what it is told."""
+    """A VNC server as far as its greeting goes: says its version, or anything else, to everybody."""
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
 
-    def accept(self) -> socket.socket:
+    def accept(self, greeting: str = "RFB 003.008\n") -> socket.socket:
         self._server.settimeout(SECONDS)
         connection, _ = self._server.accept()
         connection.settimeout(SECONDS)
-        connection.sendall(b"RFB 003.008\n")
+        connection.sendall(greeting.encode())
         return connection
 
     def close(self) -> None:

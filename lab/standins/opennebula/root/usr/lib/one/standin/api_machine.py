@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from standin import context, migration
+from standin import consoles, context, migration
 from standin.api_objects import MACHINES, TEMPLATES, creation, existing, name_of, parsed, pool_dump
 from standin.lifecycle import Unfit
 from standin.machines import Machine
@@ -33,6 +33,7 @@ def submit(call: Call, template: Template, *, hold: bool) -> int:
         check_name(name)
     on_hold = hold or config.flag("VM_SUBMIT_ON_HOLD") or template.get("SUBMIT_ON_HOLD").upper() == "YES"
     machine = Machine.requested(Owned.of(call.user, call.umask, template, name), hold=on_hold)
+    consoles.prepare(machine)
     context.prepare(machine, call.user, call.pools.machines.last_oid() + 1, config.get("ONEGATE_ENDPOINT"))
     oid = call.pools.machines.allocate(machine)
     if not on_hold:
@@ -145,7 +146,10 @@ def deploy(call: Call, oid: int, host_id: int, enforce: bool = False, store_id: 
         lacking = host.lacks(*machine.capacity) if enforce else ""
         if lacking:
             raise Refused(Code.ACTION, f"virtual machine [{oid}] does not fit in host [{host_id}]. {lacking}")
-        call.service.lifecycle.deploy(machine, host, store_id, datastore.tm_mad)
+        try:
+            call.service.lifecycle.deploy(machine, host, store_id, datastore.tm_mad)
+        except PoolError as error:
+            raise Refused(Code.ACTION, str(error)) from None
     return oid
 
 

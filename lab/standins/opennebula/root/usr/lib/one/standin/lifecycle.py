@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
-from standin import context, migration
+from standin import consoles, context, migration
 from standin.bootstrap import Pools
 from standin.config import Config
 from standin.driver import Driver
@@ -53,8 +53,12 @@ class Lifecycle:
     # --- from the API ------------------------------------------------------------------------------------------------
 
     def deploy(self, machine: Machine, host: Host, datastore_id: int, tm_mad: str) -> None:
-        """Send a PENDING, HOLD, STOPPED or UNDEPLOYED machine to a host; the caller holds its lock."""
+        """Send a PENDING, HOLD, STOPPED or UNDEPLOYED machine to a host; the caller holds its lock.
+
+        :raises PoolError: when the cluster has no console port for it.
+        """
         self._log.debug("DiM", f"Deploying VM {machine.oid}")
+        consoles.assign(machine, host.cluster_id, self._pools.machines, self._config)
         now = int(time.time())
         start = {S.STOPPED: L.PROLOG_RESUME, S.UNDEPLOYED: L.PROLOG_UNDEPLOY}.get(machine.state, L.PROLOG)
         stay = History(
@@ -245,6 +249,8 @@ class Lifecycle:
         booted = step.driver in ("DEPLOY", "RESTORE") or (step.driver == "PROLOG" and not ok)
         if state in LEAVING:
             self._vacate(machine)
+            if state is not S.STOPPED:  # its port stands in its checkpoint
+                consoles.release(machine)
         if state is S.DONE:
             self._done(machine)
         else:

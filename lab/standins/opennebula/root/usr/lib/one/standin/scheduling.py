@@ -21,6 +21,7 @@ from standin.external import SUCCESS, Said, request
 from standin.lifecycle import Lifecycle
 from standin.log import DEBUG, ERROR, INFO, WARNING, Log, surviving
 from standin.placement import Place, Waiting, misfit, why_nowhere
+from standin.pool import PoolError
 from standin.states import HostState, VmState
 
 _LEVELS: Final = {"E": ERROR, "W": WARNING, "I": INFO, "D": DEBUG}
@@ -173,7 +174,11 @@ class Scheduler:
                 self.settled(oid)
                 return
             machine.user_template.erase("SCHED_MESSAGE")
-            self._lifecycle.deploy(machine, host, datastore_id, datastore.tm_mad)
+            try:
+                self._lifecycle.deploy(machine, host, datastore_id, datastore.tm_mad)
+            except PoolError as error:
+                self._tell(oid, str(error))
+                self.settled(oid)
 
     def _tell(self, oid: int, text: str) -> None:
         self._log.error(f"VM {oid}", text)

@@ -1,15 +1,15 @@
-# A "machine" of the rehearsal: a process with a machine's name, its context and its way to OneGate, and nothing else.
-# Arguments: name, directory of the machine on this host, file for the process id.
+# A "machine" of the rehearsal: a process with a machine's name, its context, its way to OneGate and its console, and
+# nothing else. Arguments: name, directory of the machine on this host, file for the process id, deployment file.
 #
 # Like a guest with OpenNebula's context packages it says READY to OneGate when its context asks for that, and tries
-# until OneGate takes it. Then it sleeps.
+# until OneGate takes it. Then it sleeps, or serves the console that its GRAPHICS ask for, as the hypervisor does.
 
 require 'net/http'
 require 'uri'
 
 PAUSE_SECONDS = 2
 
-name, directory, pid_file = ARGV
+name, directory, pid_file, deployment = ARGV
 $PROGRAM_NAME = name
 File.write("#{pid_file}.new", "#{Process.pid}\n")
 File.rename("#{pid_file}.new", pid_file)
@@ -35,8 +35,19 @@ rescue SystemCallError, SocketError, Timeout::Error, EOFError
   false
 end
 
+# The console's address on this host: libvirt listens on loopback unless GRAPHICS say otherwise.
+def console_of(deployment)
+  graphics = File.read(deployment)[%r{<GRAPHICS>(.*?)</GRAPHICS>}m, 1] or return nil
+  values = graphics.scan(%r{<([A-Z_]+)>([^<]*)</}).to_h
+  return nil unless values['TYPE'].to_s.downcase == 'vnc' && values['PORT'].to_s != ''
+
+  [values['LISTEN'].to_s.empty? ? '127.0.0.1' : values['LISTEN'], values['PORT'], values['PASSWD'].to_s.empty? ? 'open' : 'locked']
+end
+
+console = console_of(deployment)
 context = context_of(directory)
 if context['REPORT_READY'].to_s.upcase == 'YES' && context.key?('ONEGATE_ENDPOINT') && context.key?('TOKENTXT')
   sleep(PAUSE_SECONDS) until ready?(context)
 end
+exec(['ruby', name], File.join(__dir__, 'console.rb'), name, *console) if console
 exec(['sleep', name], 'infinity')
