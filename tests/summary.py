@@ -43,7 +43,7 @@ def summary(reports: Sequence[Path]) -> tuple[list[str], bool]:
     counts: dict[str, Counter[str]] = {layer: Counter() for _, layer in reversed(LAYERS)}
     skips: Counter[tuple[str, str]] = Counter()
     for case in (case for path in reports for case in _cases(path)):
-        module = case.get("classname") or case.get("name", "")  # a module that is skipped as a whole has no class
+        module = case.get("classname") or case.get("name") or ""  # a module that is skipped as a whole has no class
         layer = next(name for prefix, name in LAYERS if module.startswith(prefix))
         kinds = {child.tag: child for child in case}
         outcome = "failed" if {"failure", "error"} & set(kinds) else "skipped" if "skipped" in kinds else "passed"
