@@ -113,6 +113,8 @@ def pod(args: FireEdgeArgs) -> ServicePod:
         readiness=http_probe(LOGIN_PAGE, naming.PORT_FIREEDGE, period=10, failures=3),
         startup_seconds=180,
         replicas=args.settings.replicas,
+        # For the commands of OpenNebula's tools that it runs; they know nothing of fireedge-server.conf.
+        environment={"ONE_XMLRPC": args.oned_endpoint},
         # oneadmin's group, as in oned's pod: with a group of its own each pod's start would take the shared uploads
         # volume away from the other.
         shared_group=naming.UID_ONEADMIN,

@@ -80,10 +80,10 @@ def targets(version: str) -> tuple[str, ...]:
 
 
 def packages(target: str) -> tuple[str, ...]:
-    """OpenNebula's packages that the Containerfile installs for a target."""
+    """OpenNebula's packages that the Containerfile installs for a target, or takes files of."""
     stages = re.split(r"^FROM \S+ AS ", (HERE / "Containerfile").read_text(), flags=re.MULTILINE)
     (stage,) = (stage for stage in stages if stage.startswith(f"{target}\n"))
-    found = re.search(r"install\.sh opennebula \S+ \S+ (.+)$", stage, re.MULTILINE)
+    found = re.search(r"install\.sh opennebula \S+ \S+ ((?:.*\\\n)*.+)$", stage, re.MULTILINE)
     return tuple(name for name in (found[1].split() if found else ()) if name.startswith("opennebula"))
 
 

@@ -39,7 +39,10 @@ def sources(tree: Path | None) -> Iterator[tuple[str, bytes]]:
                 name = str(path.relative_to(SOURCES))
                 yield name, str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
         for place, origin in sorted(_from_tree(package, tree).items()):
-            yield f"{package}:{place}", origin.read_bytes()
+            if origin.is_symlink():
+                yield f"{package}:{place}", str(origin.readlink()).encode()
+            else:
+                yield f"{package}:{place}:{mode(origin):o}", origin.read_bytes()
 
 
 def build(
@@ -62,13 +65,14 @@ def build(
             target = stage / place
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
-            shutil.copyfile(origin, target)
+            shutil.copy(origin, target, follow_symlinks=False)
         for place, content in (extra or {}).items():
             (stage / place).parent.mkdir(parents=True, exist_ok=True)
             (stage / place).write_bytes(content)
         doc = stage / "usr" / "share" / "doc" / package
-        doc.mkdir(parents=True)
-        shutil.copyfile(SOURCES / "copyright", doc / "copyright")
+        doc.mkdir(parents=True, exist_ok=True)
+        if not (doc / "copyright").exists():
+            shutil.copyfile(SOURCES / "copyright", doc / "copyright")
         shutil.copytree(source / "DEBIAN", stage / "DEBIAN")
         if version is not None:
             control = stage / "DEBIAN" / "control"
@@ -99,20 +103,21 @@ def sha256(path: Path) -> str:
 
 
 def _from_tree(package: str, tree: Path | None) -> dict[str, Path]:
-    """Files of an installed OpenNebula that belong in this package: ours replaced, and whole directories it names."""
+    """Files and links of an installed OpenNebula that belong in this package: ours replaced, and what `taken` names."""
     if tree is None:
         return {}
     root = SOURCES / package / "root"
     ours = [path.relative_to(root) for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
     found = {str(place): tree / place for place in ours if (tree / place).is_file()}
     taken = SOURCES / package / "taken"
-    for name in taken.read_text().split() if taken.exists() else ():
-        found |= {str(path.relative_to(tree)): path for path in (tree / name).rglob("*") if path.is_file()}
+    for name in (f"usr/share/doc/{package}", *(taken.read_text().split() if taken.exists() else ())):
+        place = tree / name
+        inside = () if place.is_symlink() else place.rglob("*")
+        found |= {str(path.relative_to(tree)): path for path in (place, *inside) if path.is_symlink() or path.is_file()}
     return found
 
 
 def _set_modes(stage: Path) -> None:
-    """The checkout's modes are the umask's of whoever cloned it; a package's are fixed."""
     for path in stage.rglob("*"):
         if path.is_symlink():
             continue
@@ -121,8 +126,15 @@ def _set_modes(stage: Path) -> None:
         elif path.parent.name == "DEBIAN":
             path.chmod(0o755 if path.name in _SCRIPTS else 0o644)
         else:
-            path.chmod(0o440 if path.parent.name == "sudoers.d" else 0o644)
+            path.chmod(mode(path))
     stage.chmod(0o755)
+
+
+def mode(path: Path) -> int:
+    """The checkout's modes are the umask's of whoever cloned it; a package's are fixed."""
+    if path.parent.name == "sudoers.d":
+        return 0o440
+    return 0o755 if path.stat().st_mode & 0o100 else 0o644
 
 
 def pack(stage: Path, into: Path) -> Path:

@@ -31,6 +31,7 @@ _ARCHITECTURES = ("amd64", "arm64")
 _PROGRAMS = {"dpkg-deb": "dpkg", **signing.PROGRAMS}
 _FORMAT = b"1"  # of this file's output: a new number makes new entries
 _START_LIMIT = 10.0  # seconds
+_TOLD = 10  # names in one line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,8 @@ def ensure_repository(
         packages.ensure_system_packages(missing, report)
     key = signing.ensure_key(root)
     armored = (key / "public.asc").read_text()
+    if server is not None:
+        _tell_unclaimed(server.tree, report)
     wanted = server.version if server is not None else debs.VERSIONS[version]
     parts = [_FORMAT, armored.encode(), wanted.encode()]
     for name, content in debs.sources(opennebula_root):
@@ -164,6 +167,15 @@ def _publish(draft: Path, key: Path, tree: Path | None, version: str, server: Se
     release = suite / "Release"
     release.write_text(_release(suite))
     signing.sign(key, release)
+
+
+def _tell_unclaimed(tree: Path, report: Report) -> None:
+    """Nobody else would notice a file that sits in another package than in OpenNebula's own archive."""
+    found = server_debs.unclaimed(tree)
+    if found:
+        more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        names = ", ".join(found[:_TOLD])
+        report(f"{tree}: no package is known to own {names}{more}: put into the package {server_debs.OPENNEBULA.name}")
 
 
 def _stamp(server: Server) -> dict[str, bytes]:

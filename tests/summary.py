@@ -1,9 +1,10 @@
-"""The number of tests by layer, from the reports of the pytest runs: the last lines of `make test`."""
+"""The number of tests by layer and what was skipped, from the reports of the pytest runs: the last lines of `make test`."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,25 +30,41 @@ LAYERS = (
 
 
 def main() -> int:
-    """0 when every test passed and every layer ran."""
-    counts: dict[str, Counter[str]] = {}
-    for report in (FAST, DEPLOYED, PARTS):
-        path = STATE / "tests" / report
+    """0 when every test passed and in every layer some really ran."""
+    reports = [STATE / "tests" / name for name in (FAST, DEPLOYED, PARTS)]
+    for path in reports:
         if not path.exists():
             print(f"{path.name} is missing: run `make test`", file=sys.stderr)
             return 1
-        for case in _cases(path):
-            layer = next(name for prefix, name in LAYERS if case.get("classname", "").startswith(prefix))
-            kinds = {child.tag for child in case}
-            outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
-            counts.setdefault(layer, Counter())[outcome] += 1
-    total: Counter[str] = Counter()
-    for _, layer in reversed(LAYERS):
-        found = counts.get(layer, Counter())
-        total += found
-        print(f"{layer:<42} {found['passed']:>5} passed, {found['failed']} failed, {found['skipped']} skipped")
-    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
-    return 1 if total["failed"] or len(counts) < len(LAYERS) else 0
+    lines, sound = summary(reports)
+    print("\n".join(lines))
+    return 0 if sound else 1
+
+
+def summary(reports: Sequence[Path]) -> tuple[list[str], bool]:
+    """What to print of pytest's reports, and whether it is all right: a layer of which every test was skipped is not."""
+    counts: dict[str, Counter[str]] = {layer: Counter() for _, layer in reversed(LAYERS)}
+    skips: Counter[tuple[str, str]] = Counter()
+    for case in (case for path in reports for case in _cases(path)):
+        module = case.get("classname") or case.get("name") or ""  # a module that is skipped as a whole has no class
+        layer = next(name for prefix, name in LAYERS if module.startswith(prefix))
+        kinds = {child.tag: child for child in case}
+        outcome = "failed" if {"failure", "error"} & set(kinds) else "skipped" if "skipped" in kinds else "passed"
+        counts[layer][outcome] += 1
+        if outcome == "skipped":
+            skips[f"{module}.{case.get('name', '').partition('[')[0]}", kinds["skipped"].get("message", "")] += 1
+    lines = []
+    sound = True
+    for layer, found in counts.items():
+        line = f"{layer:<42} {found['passed']:>5} passed, {found['failed']} failed, {found['skipped']} skipped"
+        if not found["passed"]:
+            line += "  <- no test of this layer ran to its end"
+        sound = sound and found["passed"] > 0 and not found["failed"]
+        lines.append(line)
+    total = sum(counts.values(), Counter[str]())
+    lines.append(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    lines += [f"  skipped {number}x {test}: {reason}" for (test, reason), number in sorted(skips.items())]
+    return lines, sound
 
 
 def _cases(path: Path) -> list[ElementTree.Element]:

@@ -2,7 +2,11 @@
 # Installs packages into an image and takes out again what they invent and nobody should share.
 #
 #   install.sh debian PACKAGE...
-#   install.sh opennebula UID VERSION PACKAGE...      with oneadmin's account under that number
+#   install.sh opennebula UID VERSION PACKAGE... [with PATH... of OTHER]
+#                                                      with oneadmin's account under that number
+#
+# `with`: files and directories that a daemon reads and the package OTHER has; OTHER itself is not installed, with its
+# daemon and all that it needs. What is there already is left as it is.
 set -eu
 kind=$1
 shift
@@ -33,6 +37,50 @@ check() {
     done
 }
 
+# split WORD...: sets packages, paths and other.
+split() {
+    packages=
+    paths=
+    other=
+    while [ $# -gt 0 ] && [ "$1" != with ]; do
+        packages="$packages $1"
+        shift
+    done
+    [ $# -gt 0 ] || return 0
+    shift
+    while [ $# -gt 0 ] && [ "$1" != of ]; do
+        paths="$paths ${1#/}"
+        shift
+    done
+    [ $# -eq 2 ] || fail "with PATH... of PACKAGE"
+    other=$2
+}
+
+# The package comes through apt, which compares it with the signed index.
+take() {
+    [ -n "$other" ] || return 0
+    mkdir /build/other
+    (cd /build/other && apt-get download "$other")
+    found=$(dpkg-deb --field /build/other/*.deb Version)
+    case $found in
+    "$1" | "$1"[.-]*) ;;
+    *) fail "$other is $found, not $1: is the repository the one of $1?" ;;
+    esac
+    dpkg-deb --fsys-tarfile /build/other/*.deb >/build/other/files.tar
+    tar -t -f /build/other/files.tar >/build/other/names
+    wanted=
+    for path in $paths; do
+        if grep -qFx -e "./$path" -e "./$path/" /build/other/names; then
+            wanted="$wanted ./$path"
+        elif [ ! -e "/$path" ]; then # in other versions one of the packages that are installed may have it
+            fail "$other $found has no /$path"
+        fi
+    done
+    [ -n "$wanted" ] || return 0
+    # shellcheck disable=SC2086 # several paths
+    tar -x -f /build/other/files.tar -C / --no-same-owner --skip-old-files $wanted
+}
+
 # In the same step as the installation: a later one would only hide it in the layer below.
 clean() {
     rm -f /usr/sbin/policy-rc.d /etc/ssh/ssh_host_*
@@ -52,6 +100,9 @@ opennebula)
     version=$2
     shift 2
     oneadmin "$uid"
+    split "$@"
+    # shellcheck disable=SC2086 # several packages
+    set -- $packages
     ;;
 *) fail "install.sh debian|opennebula …" ;;
 esac
@@ -63,7 +114,10 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get update
 apt-get install --yes --no-install-recommends "$@"
 
-if [ "$kind" = opennebula ]; then check "$version"; fi
+if [ "$kind" = opennebula ]; then
+    check "$version"
+    take "$version"
+fi
 clean
 if [ "$kind" = opennebula ]; then
     # Where volumes are mounted; and /etc/one, which packages close to all but oneadmin's group.

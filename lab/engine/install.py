@@ -46,8 +46,9 @@ def ensure_engine(report: Report = say) -> Path:
     return released if released is not None else tool("pulumi", report).parent
 
 
-# Official plugins and the SHA-256 of their linux-amd64 archives, where one is known. They are in no package registry, and a
-# checksum that nobody could compare is none: without one, the engine's own acquisition (TLS to the release page) decides.
+# Official plugins and the SHA-256 of their linux-amd64 archives, where one is known: the engine compares it. For these two
+# none could be had from a source that can be trusted (no package registry has them; what distributions pin are older
+# releases), and one made up is none. Without it, TLS to the release page is all that vouches for a download.
 OFFICIAL_PLUGINS: dict[str, tuple[str, str | None]] = {"kubernetes": ("4.29.0", None), "command": ("1.2.1", None)}
 _PLUGIN_LIMIT = 120  # seconds for one plugin: some 60 MB
 

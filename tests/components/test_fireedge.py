@@ -126,6 +126,12 @@ def test_its_edges() -> None:
     }
 
 
+def test_commands_that_it_runs_find_oned() -> None:
+    container = container_of(fireedge(), "fireedge")
+    assert {"name": "ONE_XMLRPC", "value": ONED} in container["env"]
+    assert {"name": "HOME", "value": "/var/lib/one"} in container["env"]
+
+
 def test_a_client_stays_with_the_pod_that_holds_its_session() -> None:
     assert "sessionAffinity" not in service(FireEdgeSettings())
     found = service(FireEdgeSettings(replicas=2, session=60, session_remember=120))

@@ -26,6 +26,7 @@ from lab.containerfile import Source
 from lab.errors import LabError
 from lab.layers import Layer
 from lab.oci import Image
+from tests import real_layout
 from tests.openpgp_key import ARMORED, FINGERPRINT
 
 pytestmark = pytest.mark.engine
@@ -136,12 +137,14 @@ def test_its_packages_and_no_others_of_opennebula(built: Built) -> None:
     found = set(text.split())
     own = {
         "oned": {"opennebula"},
-        "fireedge": {"opennebula-fireedge", "opennebula-guacd"},
+        "fireedge": {"opennebula-fireedge", "opennebula-guacd", "opennebula-tools"},
         "oneflow": {"opennebula-flow"},
         "onegate": {"opennebula-gate"},
         "sunstone": {"opennebula-sunstone"},
     }[built.target]
     shared = {"opennebula-common", "opennebula-libs", "opennebula-tools", "opennebula-rubygems"}
+    if built.target == "fireedge":
+        shared.add("opennebula-provision-data")
     assert own <= found <= own | shared
 
 
@@ -266,6 +269,44 @@ def test_an_installed_tree_takes_the_place_of_the_stand_ins(tmp_path: Path) -> N
         with tarfile.open(layer.path) as tar:
             names |= set(tar.getnames())
     assert "var/lib/one/vms" in names
+
+
+def test_a_tree_in_the_real_layout_gives_every_daemon_what_it_loads(tmp_path: Path) -> None:
+    tree = real_layout.lay_out(tmp_path / "tree", Version.V7_4)
+    found = images.build(opennebula_root=tree)
+    bindings = (
+        *("usr/lib/one/ruby/opennebula.rb", "usr/lib/one/ruby/opennebula/client.rb"),
+        *("usr/lib/one/ruby/cloud/CloudServer.rb", "usr/lib/one/ruby/load_opennebula_paths.rb"),
+        "usr/share/one/gems-dist/gems/ox-2/ox.rb",
+    )
+    needs = {
+        "oned": (
+            *bindings,
+            "usr/bin/oned",
+            "usr/bin/onevm",
+            "usr/lib/one/mads/onemonitord",
+            "usr/lib/one/sh/override/ssh",
+        ),
+        "oneflow": (*bindings, "usr/lib/one/oneflow/oneflow-server.rb", "usr/lib/one/ruby/ActionManager.rb"),
+        "onegate": (*bindings, "usr/lib/one/onegate/onegate-server.rb"),
+        "fireedge": (
+            *(*bindings, "usr/lib/one/fireedge/dist/index.js", "usr/share/one/guacd/sbin/guacd"),
+            *("usr/bin/onevm", "usr/bin/onemarketapp", "usr/lib/one/ruby/cli/one_helper/onevm_helper.rb"),
+            *("etc/one/vmm_exec/vmm_exec_kvm.conf", "var/lib/one/remotes/etc/im/kvm-probes.d/forecast.conf"),
+            *("var/lib/one/remotes/datastore/downloader.sh", "usr/lib/one/sh/scripts_common.sh"),
+        ),
+    }
+    assert set(needs) == set(build.targets("7.4")) & set(found)
+    for target, places in needs.items():
+        for place in places:
+            assert content(found[target], place) == f"# {place}\n".encode(), target
+        names: set[str] = set()
+        for layer in found[target].layers:
+            with tarfile.open(layer.path) as tar:
+                names |= {name.removeprefix("./") for name in tar.getnames()}
+        assert "usr/share/one/gems" in names
+        assert not [name for name in names if name.startswith("usr/lib/one/ruby/onedb/local/")]
+        assert ("usr/bin/oned" in names) == (target == "oned")
 
 
 # ---- the recipe by itself

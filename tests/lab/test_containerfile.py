@@ -151,9 +151,16 @@ def test_a_changed_package_costs_the_daemons_that_have_it(store: Store, source: 
     assert store.built == [*ALL, "oneflow"]
     libs = source.tree / "usr/lib/one/ruby-standin/web.rb"
     libs.parent.mkdir()
-    libs.write_text("for all that speak Ruby, and oned")
+    libs.write_text("for all that speak Ruby, oned, and the tools that FireEdge runs")
     build(source)
-    assert store.built == [*ALL, "oneflow", "oned", "oneflow", "onegate"]
+    assert store.built == [*ALL, "oneflow", *ALL]
+
+
+def test_a_change_of_oneds_package_reaches_who_takes_files_of_it(store: Store, source: Source) -> None:
+    build(source)
+    (source.tree / PROGRAMS["oned"]).write_text("changed")
+    build(source)
+    assert store.built == [*ALL, "oned", "fireedge", "oneflow"]
 
 
 @pytest.mark.parametrize("what", ["base", "recipe", "packaging", "release"])
@@ -213,5 +220,7 @@ def test_the_daemons_of_a_tree_and_a_release(source: Source) -> None:
 
 def test_the_packages_of_a_target_are_the_containerfiles() -> None:
     assert recipe.packages("oned") == ("opennebula",)
-    assert recipe.packages("fireedge") == ("opennebula-fireedge", "opennebula-guacd")
+    fireedge = ("opennebula-fireedge", "opennebula-guacd", "opennebula-tools", "opennebula")
+    assert recipe.packages("fireedge") == fireedge
+    assert recipe.packages("oneflow") == ("opennebula-flow", "opennebula")
     assert recipe.packages("sunstone") == ("opennebula-sunstone",)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from components.domain import Version
 from lab import debs, repository, server_debs
 from lab.images import STANDIN
 from lab.server_debs import OPENNEBULA, PACKAGES, ServerPackage
+from tests import real_layout
 
 VERSION = "7.4.0-1"
 
@@ -63,6 +65,71 @@ def test_what_belongs_to_whom(tree: Path) -> None:
         "usr/lib/one/oneflower",
     }
     assert set(server_debs.contents(package("opennebula-guacd"), tree)) == {"usr/share/one/guacd/sbin/guacd"}
+
+
+@pytest.mark.parametrize("version", list(Version))
+def test_a_tree_in_the_real_layout_is_cut_as_opennebulas_own_archive(version: Version, tmp_path: Path) -> None:
+    tree = real_layout.lay_out(tmp_path / "tree", version)
+    found = {package.name: set(server_debs.contents(package, tree)) for package in PACKAGES}
+    for name, deb in packed_by_the_node_side(tree, tmp_path).items():
+        found[name] = {place for place in deb if (tree / place).exists()}
+    wanted = real_layout.owners(version)
+    wanted["opennebula-rubygems"].add("usr/share/one/gems")
+    assert {name: places for name, places in found.items() if places} == wanted
+    assert server_debs.unclaimed(tree) == []
+
+
+def packed_by_the_node_side(tree: Path, into: Path) -> dict[str, set[str]]:
+    """Package → the files and links in it."""
+    found = {}
+    for name in debs.packages():
+        deb = debs.build(name, tree, into)
+        lines = subprocess.run(["dpkg-deb", "--contents", deb], capture_output=True, text=True, check=True).stdout
+        places = [line.split()[5].removeprefix("./") for line in lines.splitlines()]
+        found[name] = {place for place in places if place and not place.endswith("/")}
+    return found
+
+
+def test_nothing_of_a_real_tree_is_in_two_packages_or_in_none(tmp_path: Path) -> None:
+    """With what debhelper puts beside: documents of every package, and what nobody has heard of."""
+    tree = real_layout.lay_out(tmp_path / "tree", Version.V7_4)
+    strange = "usr/lib/one/oneai/oneai-server.rb"
+    documents = [f"usr/share/doc/{name}/copyright" for name in (*debs.packages(), *(found.name for found in PACKAGES))]
+    for place in (strange, *documents):
+        (tree / place).parent.mkdir(parents=True, exist_ok=True)
+        (tree / place).write_text(f"# the tree's {place}\n")
+    hosts = packed_by_the_node_side(tree, tmp_path)
+    # the two kinds of host refuse each other and have files in common
+    packed = [place for name in hosts if name != "opennebula-node-lxc" for place in hosts[name]]
+    for found in PACKAGES:
+        server_debs.build(found, tree, VERSION, tmp_path)
+        packed += server_debs.contents(found, tree)
+    assert len(packed) == len(set(packed))
+    files = {path for path in tree.rglob("*") if (path.is_symlink() or path.is_file()) and path.parent != tree}
+    assert {str(path.relative_to(tree)) for path in files} <= {*packed, *hosts["opennebula-node-lxc"]}
+    assert server_debs.unclaimed(tree) == [strange]
+    assert strange in server_debs.contents(OPENNEBULA, tree)
+    told: list[str] = []
+    server = repository.Server(tree=tree, version=VERSION)
+    repository.ensure_repository(tree, told.append, root=tmp_path / "cache", server=server)
+    assert [line for line in told if strange in line and "package opennebula" in line]
+
+
+def test_the_stand_in_has_no_file_that_nobody_owns() -> None:
+    assert server_debs.unclaimed(STANDIN) == []
+
+
+@pytest.mark.parametrize("daemon", ["flow", "gate", "sunstone"])
+def test_a_ruby_daemon_gets_the_bindings_and_gems_with_it(daemon: str) -> None:
+    assert {"opennebula-libs", "opennebula-rubygems"} <= needed(f"opennebula-{daemon}")
+
+
+def needed(name: str) -> set[str]:
+    """Packages that installing this one brings, as far as they are OpenNebula's."""
+    found = {name}
+    for depends in package(name).depends if name in {known.name for known in PACKAGES} else ():
+        found |= needed(depends)
+    return found
 
 
 def test_files_of_the_node_packages_are_in_those_alone(tree: Path, tmp_path: Path) -> None:

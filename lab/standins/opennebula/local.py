@@ -128,8 +128,8 @@ class LocalOned(LoopbackProcess):
             if not target.exists():
                 shutil.copytree(ROOT / "etc" / "one" / name, target)
         remotes = self.directory / "var" / "remotes"
-        if not remotes.exists():
-            shutil.copytree(ROOT / "var" / "lib" / "one" / "remotes", remotes, symlinks=True)
+        if not (remotes / "VERSION").exists():
+            shutil.copytree(ROOT / "var" / "lib" / "one" / "remotes", remotes, symlinks=True, dirs_exist_ok=True)
         auth = self.auth / "one_auth"
         auth.write_text(self.session + "\n")
         auth.chmod(0o600)

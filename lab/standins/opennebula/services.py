@@ -155,7 +155,12 @@ class Service(LoopbackProcess):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         if self.kind.auth:
             self.auth.write_text(f"serveradmin:{SERVERADMIN_PASSWORD}\n")
-        shutil.copytree(ROOT / "etc" / "one" / "fireedge", self.directory / "etc" / "fireedge", dirs_exist_ok=True)
+        for source, place in (
+            ("etc/one/fireedge", "etc/fireedge"),
+            ("etc/one/vmm_exec", "etc/vmm_exec"),
+            ("var/lib/one/remotes/etc/im", "var/remotes/etc/im"),
+        ):
+            shutil.copytree(ROOT / source, self.directory / place, dirs_exist_ok=True)
 
 
 def _over(values: Settings, changes: Settings) -> Settings:

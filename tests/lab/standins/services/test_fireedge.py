@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hmac
+import http.client
 import json
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -50,6 +52,26 @@ def test_paths_before_a_login(fireedge: Service) -> None:
     assert browser.ask("GET", f"{API}/user/info").json == {"id": 401, "message": "Unauthorized"}
     assert browser.ask("PUT", f"{API}/vm/allocate", {"template": "CPU=1"}).status == 401
     assert browser.ask("GET", f"{API}/nothing/there").json == {"id": 404, "message": "Not Found"}
+
+
+def test_a_page_without_the_probes_configuration_ends_the_process(install: Start, oned: FakeOned) -> None:
+    """As the real 7.4 on a machine that has not oned's package; 6.10 asks for no such file."""
+    fireedge = install("fireedge", {"one_xmlrpc": oned.endpoint})
+    shutil.rmtree(fireedge.directory / "var" / "remotes")
+    process = fireedge.launch()
+    until(lambda: "Server listen" in fireedge.said())
+    with pytest.raises((OSError, http.client.HTTPException)):
+        Browser(fireedge.port).ask("GET", "/fireedge/sunstone")
+    assert process.wait(10) != 0
+    assert "remotes/etc/im" in fireedge.said()
+
+
+def test_drivers_defaults_come_from_its_own_machine(fireedge: Service, browser: Browser) -> None:
+    assert "GUEST_AGENT" in browser.ask("GET", f"{API}/system/vmmconfig?hypervisor=kvm").json["data"]["FEATURES"]
+    assert browser.ask("GET", f"{API}/system/vmmconfig?hypervisor=lxc").status == 404
+    shutil.rmtree(fireedge.directory / "etc" / "vmm_exec")
+    refused = browser.ask("GET", f"{API}/system/vmmconfig?hypervisor=kvm").json
+    assert (refused["id"], refused["message"]) == (500, "Failed to load vmm_exec config")
 
 
 def test_the_session_is_what_the_real_one_gives(fireedge: Service, oned: FakeOned) -> None:

@@ -8,6 +8,7 @@ const sessions = require('./sessions')
 const { call, zone, cacheZones } = require('./oned')
 const { saveUploads } = require('./upload')
 const { consoleToken } = require('./guacamole')
+const { driver } = require('./shared')
 const { log } = require('./log')
 
 const MESSAGES = {
@@ -109,6 +110,18 @@ function createApi(config) {
     }
   }
 
+  function driverDefaults(hypervisor, response) {
+    let found
+    try {
+      found = driver(hypervisor)
+    } catch (error) {
+      log(error.message)
+      return answer(response, 500, undefined, 'Failed to load vmm_exec config')
+    }
+    if (Object.keys(found).length) return answer(response, 200, found)
+    return answer(response, 404, undefined, 'No valid vmm_exec config found')
+  }
+
   async function virtualConsole(id, kind, response, claims) {
     let found
     try {
@@ -164,7 +177,8 @@ function createApi(config) {
     const known = Object.hasOwn(commands, name) && commands[name][0] === request.method && parts.length <= 3
     const flow = ['service', 'service_template'].includes(parts[0])
     const guacamole = request.method === 'GET' && parts.length === 4 && parts[0] === 'vm' && parts[2] === 'guacamole'
-    if (!known && !flow && !guacamole && !['POST auth/logout', 'POST image/upload'].includes(route)) return answer(response, 404)
+    const others = ['POST auth/logout', 'POST image/upload', 'GET system/vmmconfig']
+    if (!known && !flow && !guacamole && !others.includes(route)) return answer(response, 404)
     const claims = session(request, response)
     if (!claims) return undefined
     if (route === 'POST auth/logout') {
@@ -172,6 +186,7 @@ function createApi(config) {
       return answer(response, 200, 'Logout successful', 'OK', { 'Set-Cookie': sessions.clearedCookie() })
     }
     if (route === 'POST image/upload') return upload(request, response)
+    if (route === 'GET system/vmmconfig') return driverDefaults(url.searchParams.get('hypervisor') ?? 'kvm', response)
     if (guacamole) return virtualConsole(parts[1], parts[3], response, claims)
     if (flow) return flowRoute(parts, request, response, claims)
     return command(name, parts, request, response, url, claims)

@@ -5,7 +5,8 @@ const { createApi, answer } = require('./api')
 const { page } = require('./pages')
 const { createHooks } = require('./hooks')
 const { createGuacamole } = require('./guacamole')
-const { log } = require('./log')
+const { forecasts } = require('./shared')
+const { VERSION, log } = require('./log')
 
 function createApp(config) {
   const api = createApi(config)
@@ -18,10 +19,13 @@ function createApp(config) {
     })
     if (config.server.cors) response.setHeader('Access-Control-Allow-Origin', '*')
     const url = new URL(request.url, 'http://fireedge')
+    const pages = /^\/fireedge\/sunstone(\/|$)/.test(url.pathname)
+    // For each page, with nobody to catch what it throws: the process ends (routes/entrypoints/App.js, OpenNebula/one#7694).
+    if (pages && !VERSION.startsWith('6.')) forecasts()
     try {
       if (url.pathname === '/fireedge/api' || url.pathname.startsWith('/fireedge/api/')) await api(request, response, url)
       else if (request.method !== 'GET' && request.method !== 'HEAD') answer(response, 404)
-      else if (/^\/fireedge\/sunstone(\/|$)/.test(url.pathname)) {
+      else if (pages) {
         response.writeHead(200, { 'Content-Type': 'text/html' })
         response.end(page())
       } else {

@@ -12,4 +12,6 @@ module.exports = {
   sunstoneAuth: `${variable}/.one/sunstone_auth`,
   key: `${variable}/.one/fireedge_key`,
   log: `${logs}/fireedge.log`,
+  drivers: `${etc}/vmm_exec`,
+  probes: `${variable}/remotes/etc/im`,
 }
