@@ -6,9 +6,9 @@ concerns that host alone, with the script's digest in place of its text, and no 
 oneadmin's public key, so it runs while the database and oned still start; only the registration waits for oned.
 Deliberately not here: the hosts' operating systems, their disks and networks. Outputs: `hosts`, id and state by name.
 
-A host leaves in the opposite order: oned empties and deletes it first, and only then is its Command deleted, because the
-Host depends on it; a removal that stops (VMs) leaves both. A prepared host is not undone: a delete script of the Command,
-which would run at just that moment, would need a host that still answers.
+A host leaves in the opposite order: oned empties and deletes it first, then, where `onRemoval` says so, the Host's delete takes
+the preparation back (ADR 16), and only then is its Command deleted, because the Host depends on it; a removal that stops
+(VMs, a host that does not answer) leaves both.
 """
 
 from __future__ import annotations
@@ -20,15 +20,22 @@ from functools import partial
 import pulumi
 
 from components import monitoring, naming
-from components.bootstrap.script import HostPlan, remote_command, render
+from components.bootstrap.script import HostPlan, render
 from components.domain import Version
-from components.host_settings import FleetSettings, HostSettings, PackageSettings, SshSettings, repository
+from components.host_settings import (
+    FleetSettings,
+    HostSettings,
+    PackageSettings,
+    SshSettings,
+    endpoint,
+    repository,
+    way,
+)
 from components.manifests import content_hash
 from components.monitoring import MonitoringSettings
 from components.oned_conf import render as render_conf
 from components.preparation_settings import PreparationSettings, with_preparation
 from components.preparing.resource import Preparations
-from components.preparing.values import HOST, NOW, Endpoint, Way
 from components.registration.gate import OnedReady
 from components.registration.resource import FleetHost, FleetReady, FleetReadyArgs, Host, HostArgs
 from components.source_position import short
@@ -76,9 +83,10 @@ class Hosts(pulumi.ComponentResource):
             # and yesterday's when all that is left is to be deleted; then the last hosts would seem to be declared still.
             ready = OnedReady(f"{name}-oned", pulumi.ResourceOptions(parent=self, depends_on=[args.oned]))
             for settings in args.hosts:
+                at = endpoint(settings, args.ssh)
                 prepared = preparations.command(
                     settings.name,
-                    endpoint(settings, args.ssh),
+                    at,
                     keys.apply(partial(script, settings, args)),
                     pulumi.ResourceOptions(parent=self),
                 )
@@ -96,6 +104,9 @@ class Hosts(pulumi.ComponentResource):
                         adopt=settings.adopt,
                         drain=drain(settings),
                         owner=args.fleet.owner,
+                        login=str(at),
+                        host_key=at.host_key,
+                        on_removal=settings.on_removal,
                     ),
                     # Real orders without a data edge: a host is probed as soon as it is registered, so it must be prepared;
                     # and oned must answer.
@@ -132,26 +143,6 @@ class Hosts(pulumi.ComponentResource):
 def drain(host: HostSettings) -> dict[str, str | float] | None:
     """A host's own way of being emptied. The fleet's is not written into every host's state: the provider reads it."""
     return None if host.drain is None else host.drain.model_dump()
-
-
-def endpoint(host: HostSettings, ssh: SshSettings) -> Endpoint:
-    """Where the host's sshd is, and its pinned key."""
-    return Endpoint(host.user or ssh.user, host.ssh_address, host.port, host.host_key)
-
-
-def way(ssh: SshSettings) -> Way:
-    """How hosts are reached: through the pinned bastion where there is one, and every wait bounded."""
-    bastion = ssh.bastion
-    return Way(
-        bastion=Endpoint(bastion.user or ssh.user, bastion.host, bastion.port, bastion.host_key) if bastion else None,
-        connect=ssh.dial_timeout,
-        attempts=ssh.dial_attempts,
-        login=ssh.login_timeout,
-        silence=ssh.silence,
-        limit=ssh.script_timeout,
-        handshakes=bastion.handshakes if bastion else 0,
-        command=remote_command(HOST, ssh.script_timeout, NOW),
-    )
 
 
 def listing(kinds: Mapping[str, str], ids: Mapping[str, float]) -> dict[str, dict[str, object]]:

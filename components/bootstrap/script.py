@@ -2,7 +2,7 @@
 
 Pure: a plan goes in, text comes out; the same plan gives the same text everywhere. Plan values appear only as quoted
 assignments, never as code. The shell parts beside this file hold the steps; this file holds no step.
-Registering the host in oned, and removing what was installed, are not its business.
+Registering the host in oned is not its business; taking all this back is `undo.py`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def render(plan: HostPlan) -> str:
         values["CONSOLES"] = f"{plan.firewall.first_console}-{plan.firewall.last_console}"
         values["SOURCES"] = " ".join(plan.firewall.sources)
     header = "".join(f"PLAN_{key}={shlex.quote(value)}\n" for key, value in values.items())
-    return header + _text(_parts(plan)) + _CALL
+    return header + shell_text(_parts(plan)) + _CALL
 
 
 def steps(plan: HostPlan) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ def _parts(plan: HostPlan) -> tuple[str, ...]:
 
 
 @cache
-def _text(parts: tuple[str, ...]) -> str:
+def shell_text(parts: tuple[str, ...]) -> str:
     """The shell parts in order, without indentation and comment lines: the text travels to every host."""
     folder = files(__package__).joinpath("shell")
     lines = [line.strip() for part in parts for line in folder.joinpath(f"{part}.sh").read_text().splitlines()]

@@ -14,8 +14,6 @@ from components.preparing.causes import Cause, Code
 from components.preparing.preparation import Failed, Preparation
 from components.preparing.values import Target, Way
 
-_TAIL = 20  # lines of the host's own errors
-
 
 def main(folder: str) -> int:
     """See the module."""
@@ -23,12 +21,7 @@ def main(folder: str) -> int:
     try:
         print(Preparation(folder, target, _way(folder)).run())
     except Failed as failed:
-        lines = failed.said.strip().splitlines()[-_TAIL:]
-        if not (lines and lines[-1].startswith("one-bootstrap: ") and "; next: " in lines[-1]):
-            cause = failed.cause
-            what = cause.code.name.lower().replace("_", " ")
-            lines.append(f"one-prepare: {target.name}: {what}: {cause.text}; next: {cause.then}")
-        print("\n".join(lines), file=sys.stderr)
+        print("\n".join(failed.lines(target.name)), file=sys.stderr)
         return int(failed.cause.code)
     return int(Code.DONE)
 

@@ -16,6 +16,7 @@ from components.preparing.values import HOST, NOW, Target, Way, script_path
 
 _FIRST_PAUSE = 1.0  # seconds between two attempts, doubling
 _FACTS = ("os", "version")  # of all that the script reports; what is printed is kept in the state
+_TAIL = 20  # lines of the host's own errors
 _AGAIN = "run it again: every step can be repeated"
 
 
@@ -25,6 +26,14 @@ class Failed(Exception):
     def __init__(self, cause: Cause, said: str = "") -> None:
         super().__init__(cause.text)
         self.cause, self.said = cause, said
+
+    def lines(self, name: str) -> list[str]:
+        """What an operator reads: the host's own last words, and as the last line what is wrong and the next command."""
+        found = self.said.strip().splitlines()[-_TAIL:]
+        if not (found and found[-1].startswith("one-bootstrap: ") and "; next: " in found[-1]):
+            what = self.cause.code.name.lower().replace("_", " ")
+            found.append(f"one-prepare: {name}: {what}: {self.cause.text}; next: {self.cause.then}")
+        return found
 
 
 class Preparation:

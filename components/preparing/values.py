@@ -29,6 +29,13 @@ class Endpoint(NamedTuple):
     def __str__(self) -> str:
         return f"{self.user}@{self.address}:{self.port}"
 
+    @staticmethod
+    def parse(login: str, host_key: str) -> Endpoint:
+        """From that text. Raises ValueError for one without a port."""
+        user, _, place = login.partition("@")
+        address, _, port = place.rpartition(":")
+        return Endpoint(user, address, int(port), host_key)
+
 
 class Target(NamedTuple):
     """The host and what is to run on it: `script` is the SHA-256 of its text."""
@@ -45,9 +52,7 @@ class Target(NamedTuple):
     def read(environ: Mapping[str, str]) -> Target:
         """From the environment. Raises KeyError or ValueError for one that no resource has made."""
         name, login, host_key, script = (environ[variable] for variable in _VARIABLES)
-        user, _, place = login.partition("@")
-        address, _, port = place.rpartition(":")
-        return Target(name, Endpoint(user, address, int(port), host_key), script)
+        return Target(name, Endpoint.parse(login, host_key), script)
 
 
 class Way(NamedTuple):

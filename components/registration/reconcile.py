@@ -95,8 +95,8 @@ class Registrar:
         name: str,
         drain: DrainPolicy = NO_DRAIN,
         avoid: Callable[[str], bool] = lambda _name: False,
-    ) -> None:
-        """Delete the host. Success when it is gone already; with VMs on it: disable, drain, delete.
+    ) -> bool:
+        """Delete the host. Success when it is gone already; with VMs on it: disable, drain, delete. False: it stays.
 
         oned itself refuses to delete a host with VMs, in one step with the deletion, so an empty host needs no disabling
         first. Raises HostInUse with the list of the VMs that stay: nothing was touched if `drain` forbids to move them,
@@ -106,7 +106,7 @@ class Registrar:
         with self._guard:
             if host_id in self._claimed:
                 log.warning("host %s (id %d) stays: another resource of this run has taken it over", name, host_id)
-                return
+                return False
         if not self._deleted(host_id):
             try:
                 self._drain(self._client.host(host_id), drain, "is not removed", avoid)
@@ -116,6 +116,7 @@ class Registrar:
             except NotFound:
                 pass
         self._pool.changed(host_id)
+        return True
 
     def _deleted(self, host_id: int) -> bool:
         """Delete a host; False while VMs are on it."""

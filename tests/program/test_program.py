@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from components.generated.keys import new_key_pair
-from components.hosts import way
+from components.host_settings import way
 from components.manifests import content_hash
 from components.preparing.values import Target
 from policy.rules import violations
