@@ -68,6 +68,7 @@ class Buildah:
             with log.open("wb") as errors:
                 done = subprocess.run(
                     process.tied([*own, "buildah", *words]),
+                    cwd=self.place / "work",
                     env=self._environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -104,7 +105,8 @@ class Buildah:
         layout = self.place / "work" / "layout"
         oci.layout(image, layout)
         what = f"bringing {image.reference} into the store"
-        found = self.run([*self.options, "pull", "--quiet", f"oci:{layout}"], what).strip()
+        # A short name: buildah makes an image name of the path, and refuses one that has a part like `.cache` (1.28.2).
+        found = self.run([*self.options, "pull", "--quiet", f"oci:{layout.name}"], what).strip()
         self.run([*self.options, "tag", found, image.reference], what)
         cache.remove_tree(layout)
 

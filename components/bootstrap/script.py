@@ -42,6 +42,7 @@ case $code in
 esac
 exit "$code"
 """
+_HYPERVISORS = "Include config_hypervisors"  # beside it: the other hosts, by peers.py
 _PINNED = "/var/lib/one/.ssh/known_hosts_control_plane"
 
 
@@ -123,8 +124,9 @@ def _known_hosts(plan: HostPlan) -> str:
 
 def _ssh_config(plan: HostPlan) -> str:
     stanzas = [_stanza(pin, plan.frontend_address) for pin in plan.pins]
-    # our block stands first in the file: options that follow without a Host line must apply to all hosts, as before
-    return "\n".join([*stanzas, "Host *"]) if stanzas else ""
+    # What is to be included may not be there yet. Our block stands first in the file: options that follow without a Host
+    # line must apply to all hosts, as before.
+    return "\n".join([_HYPERVISORS, *stanzas, "Host *"]) if stanzas else ""
 
 
 def _stanza(pin: Pin, address: str | None) -> str:

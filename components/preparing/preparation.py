@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 
 from components.preparing import client, session
@@ -37,11 +38,11 @@ class Failed(Exception):
 
 
 class Preparation:
-    """`folder` is the run's; the script lies there and, while this runs, ssh's files."""
+    """`folder` is the run's; the script lies there, if it is not given, and while this runs ssh's files."""
 
-    def __init__(self, folder: str, target: Target, way: Way) -> None:
-        self._folder, self._target, self._way = folder, target, way
-        self._place = os.path.join(folder, f"run.{os.getpid()}")
+    def __init__(self, folder: str, target: Target, way: Way, script: str | None = None) -> None:
+        self._folder, self._target, self._way, self._given = folder, target, way, script
+        self._place = os.path.join(folder, f"run.{os.getpid()}.{target.name}")
 
     def run(self) -> str:
         """What of the host's facts is worth keeping, one line of JSON. Raises Failed."""
@@ -95,6 +96,11 @@ class Preparation:
 
     def _script(self) -> int:
         """The script's file, open, its text proved. The file goes: the program writes it anew when it is needed."""
+        if self._given is not None:
+            with tempfile.TemporaryFile() as given:
+                given.write(self._given.encode())
+                given.flush()
+                return os.dup(given.fileno())
         path = script_path(self._folder, self._target.script)
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -7,7 +7,6 @@ state. The agent lives as long as that process.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import threading
@@ -16,7 +15,7 @@ from pathlib import Path
 from components.bootstrap.undo import render_undo
 from components.preparing.agent import Agent, AgentError
 from components.preparing.preparation import Failed, Preparation
-from components.preparing.values import Endpoint, Target, Way, script_path
+from components.preparing.values import Endpoint, Target, Way
 
 PROJECT = Path(__file__).resolve().parents[2]
 _PLACE = PROJECT / ".state/prepare"
@@ -34,14 +33,12 @@ def undo(name: str, endpoint: Endpoint, way: Way, private_key: str | None, *, un
 
     Takes at most the way's limits. Raises NotUndone.
     """
-    script = render_undo(name, uninstall=uninstall)
-    digest = hashlib.sha256(script.encode()).hexdigest()
     _PLACE.mkdir(parents=True, exist_ok=True)
     folder = tempfile.mkdtemp(prefix="undo-", dir=_PLACE)
     try:
-        Path(script_path(folder, digest)).write_text(script)
         socket = "" if private_key is None else _agent(private_key).socket
-        Preparation(folder, Target(name, endpoint, digest), way._replace(agent=socket)).run()
+        script = render_undo(name, uninstall=uninstall)
+        Preparation(folder, Target(name, endpoint, ""), way._replace(agent=socket), script).run()
     except AgentError as error:
         raise NotUndone(str(error)) from None
     except Failed as failed:

@@ -15,6 +15,8 @@ WAY_FILE = "way.json"
 HOST = "@HOST@"
 NOW = "@NOW@"
 SCRIPT = "ONE_SCRIPT"
+EVERYONE = "ONE_EVERYONE"
+"""Digest of what all hosts are told; with it there is no single host."""
 _VARIABLES = ("ONE_HOST", "ONE_LOGIN", "ONE_HOST_KEY", SCRIPT)
 
 

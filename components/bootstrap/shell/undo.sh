@@ -38,7 +38,9 @@ drop_block() {
 undo_access() {
     drop_block "$ONE_SSH/authorized_keys"
     drop_block "$ONE_SSH/config"
-    drop_file "$ONE_SSH/known_hosts_control_plane"
+    for file in known_hosts_control_plane known_hosts_hypervisors config_hypervisors; do
+        drop_file "$ONE_SSH/$file"
+    done
 }
 
 # Sessions that are open still (they last beyond a lost key), and the probes that such a session has started.
