@@ -108,6 +108,25 @@ def test_registration_by_all_threads_keeps_to_two_calls_a_host(server: OnedServe
     assert server.most_at_once <= 4
 
 
+def test_hosts_with_labels_cost_their_two_writes_and_a_quarter_of_a_list(server: OnedServer) -> None:
+    """The provider host serves four at once, and each must see its own name, and its labels, in a list asked for later."""
+    with server.running() as url, engine() as other:
+        other.configure({"opennebula:api": {"url": url, "requestsPerSecond": 1000}, "opennebula:apiPassword": PASSWORD})
+        with ThreadPoolExecutor(16) as callers:
+            labels = {"RACK": "r1", "ROW": "7"}
+            made = list(
+                callers.map(
+                    lambda number: other.create("host", {**KVM, "name": f"new-{number}", "labels": labels})[0],
+                    range(80),
+                )
+            )
+    counted = server.oned.counted()
+    assert (counted["allocate"], counted["update"], counted["host"]) == (80, 80, 0)
+    assert counted["hosts"] <= 80 / 4 + 5, counted
+    assert all(server.oned.rows[int(host_id)].attribute("RACK") == "r1" for host_id in made)
+    assert all(server.oned.rows[int(host_id)].attribute("IM_MAD") == "kvm" for host_id in made), "merged"
+
+
 def test_a_changed_trigger_or_remote_scripts_probe_every_host_again(provider: Engine, server: OnedServer) -> None:
     host_id = server.oned.insert("kvm-1", state=HostState.MONITORED)
     server.oned.samples = [Sample(host_id=host_id, timestamp=stamp) for stamp in (100, 103, 160)]
