@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from components.bootstrap.plan import Repository
+from components.bootstrap.script import remote_command
 from components.domain import (
     Address,
     AttributeName,
@@ -27,6 +28,7 @@ from components.domain import (
     matching,
 )
 from components.preparation_settings import MountSettings, OperatingSystem
+from components.preparing.values import HOST, NOW, Endpoint, Way
 
 HostState = Literal["enabled", "disabled", "offline", "maintenance"]
 
@@ -41,6 +43,10 @@ class DrainSettings(Section):
     )
     vm_limit: Seconds = Field(default=300, description="seconds that the migration of one VM may take")
     limit: Seconds = Field(default=1800, description="seconds that emptying one host may take")
+
+
+OnRemoval = Literal["keep", "clean", "uninstall"]
+"""What becomes of a prepared host once it has left oned."""
 
 
 class _Host(Section):
@@ -79,6 +85,9 @@ class _Host(Section):
     )
     drain: DrainSettings | None = Field(
         default=None, description="how VMs leave it for maintenance or removal; fleet.drain when left out"
+    )
+    on_removal: OnRemoval | None = Field(
+        default=None, description="what becomes of it when it has left oned; fleet.onRemoval when left out"
     )
 
     @property
@@ -183,7 +192,7 @@ class PackageSettings(Section):
 
 
 class FleetSettings(Section):
-    """How long a run waits for monitoring to be seen working, and how hosts are emptied."""
+    """How long a run waits for monitoring to be seen working, how hosts are emptied, and what is left on them."""
 
     wait: Seconds = Field(default=600, description="seconds until every enabled host must be monitored")
     poll: Seconds = Field(default=2, description="seconds between two looks at all hosts")
@@ -196,6 +205,15 @@ class FleetSettings(Section):
     )
     drain: DrainSettings = Field(
         default=DrainSettings(), description="how VMs leave hosts without a drain of their own; read when it is needed"
+    )
+    on_removal: OnRemoval = Field(
+        default="keep",
+        description="what becomes of a prepared host once it has left oned: keep (it stays as it is), clean (keys, probes, "
+        "mounts, package source and firewall openings of the preparation are taken back) or uninstall (the node package "
+        "too, if the preparation installed it); read when a host goes",
+    )
+    lost: tuple[HostName, ...] = Field(
+        default=(), description="hosts whose machine is gone for good: their removal does not try to reach them"
     )
 
 
@@ -215,6 +233,26 @@ def problems(hosts: Sequence[HostSettings], fleet: FleetSettings) -> Iterator[tu
     ):
         if drain is not None and drain.vm_limit > drain.limit:
             yield f"{path}.vmLimit", f"must not exceed limit ({drain.limit:g} s)"
+
+
+def endpoint(host: HostSettings, ssh: SshSettings) -> Endpoint:
+    """Where the host's sshd is, and its pinned key."""
+    return Endpoint(host.user or ssh.user, host.ssh_address, host.port, host.host_key)
+
+
+def way(ssh: SshSettings) -> Way:
+    """How hosts are reached: through the pinned bastion where there is one, and every wait bounded."""
+    bastion = ssh.bastion
+    return Way(
+        bastion=Endpoint(bastion.user or ssh.user, bastion.host, bastion.port, bastion.host_key) if bastion else None,
+        connect=ssh.dial_timeout,
+        attempts=ssh.dial_attempts,
+        login=ssh.login_timeout,
+        silence=ssh.silence,
+        limit=ssh.script_timeout,
+        handshakes=bastion.handshakes if bastion else 0,
+        command=remote_command(HOST, ssh.script_timeout, NOW),
+    )
 
 
 def repository(packages: PackageSettings) -> Repository:

@@ -1,14 +1,15 @@
 """The external hypervisor hosts: prepared over SSH, registered in oned, seen to be monitored.
 
-Runs nothing in the cluster. Makes one Command and one Host resource for each host, and one FleetReady that waits
-for all of them. The Command runs the script over one SSH connection (`components/preparing`); its inputs are what
-concerns that host alone, with the script's digest in place of its text, and no key (ADR 11). Preparing needs only
-oneadmin's public key, so it runs while the database and oned still start; only the registration waits for oned.
+Runs nothing in the cluster. Makes one Command and one Host resource for each host, one Command that makes all hosts known
+to each other (ADR 19), and one FleetReady that waits for all of them. A host's Command runs the script over one SSH connection
+(`components/preparing`); its inputs are what concerns that host alone, with the script's digest in place of its text, and no
+key (ADR 11). Preparing needs only oneadmin's public key, so it runs while the database and oned still start; only the
+registration waits for oned.
 Deliberately not here: the hosts' operating systems, their disks and networks. Outputs: `hosts`, id and state by name.
 
-A host leaves in the opposite order: oned empties and deletes it first, and only then is its Command deleted, because the
-Host depends on it; a removal that stops (VMs) leaves both. A prepared host is not undone: a delete script of the Command,
-which would run at just that moment, would need a host that still answers.
+A host leaves in the opposite order: oned empties and deletes it first, then, where `onRemoval` says so, the Host's delete takes
+the preparation back (ADR 18), and only then is its Command deleted, because the Host depends on it; a removal that stops
+(VMs, a host that does not answer) leaves both.
 """
 
 from __future__ import annotations
@@ -20,15 +21,23 @@ from functools import partial
 import pulumi
 
 from components import host_addresses, monitoring, naming
-from components.bootstrap.script import HostPlan, remote_command, render
+from components.bootstrap.peers import Peer, render_peers
+from components.bootstrap.script import HostPlan, render
 from components.domain import Version
-from components.host_settings import FleetSettings, HostSettings, PackageSettings, SshSettings, repository
+from components.host_settings import (
+    FleetSettings,
+    HostSettings,
+    PackageSettings,
+    SshSettings,
+    endpoint,
+    repository,
+    way,
+)
 from components.manifests import content_hash
 from components.monitoring import MonitoringSettings
 from components.oned_conf import render as render_conf
 from components.preparation_settings import PreparationSettings, with_preparation
 from components.preparing.resource import Preparations
-from components.preparing.values import HOST, NOW, Endpoint, Way
 from components.registration.gate import OnedReady
 from components.registration.resource import FleetHost, FleetReady, FleetReadyArgs, Host, HostArgs
 from components.source_position import short
@@ -69,6 +78,7 @@ class Hosts(pulumi.ComponentResource):
     def __init__(self, name: str, args: HostsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("opennebula:index:Hosts", name, None, opts)
         registered: dict[str, Host] = {}
+        prepared_all: list[pulumi.Resource] = []
         preparations = Preparations(f"{name}-prepare", way(args.ssh), args.private_key)
         keys = pulumi.Output.all(args.oneadmin_public_key, args.frontend_host_public_key)
         with short():
@@ -76,12 +86,14 @@ class Hosts(pulumi.ComponentResource):
             # and yesterday's when all that is left is to be deleted; then the last hosts would seem to be declared still.
             ready = OnedReady(f"{name}-oned", pulumi.ResourceOptions(parent=self, depends_on=[args.oned]))
             for settings in args.hosts:
+                at = endpoint(settings, args.ssh)
                 prepared = preparations.command(
                     settings.name,
-                    endpoint(settings, args.ssh),
+                    at,
                     keys.apply(partial(script, settings, args)),
                     pulumi.ResourceOptions(parent=self),
                 )
+                prepared_all.append(prepared)
                 registered[settings.name] = Host(
                     f"{name}-{settings.name}",
                     HostArgs(
@@ -96,12 +108,22 @@ class Hosts(pulumi.ComponentResource):
                         adopt=settings.adopt,
                         drain=drain(settings),
                         owner=args.fleet.owner,
+                        login=str(at),
+                        host_key=at.host_key,
+                        on_removal=settings.on_removal,
                     ),
                     # Real orders without a data edge: a host is probed as soon as it is registered, so it must be prepared;
                     # and oned must answer.
                     opts=pulumi.ResourceOptions(parent=self, depends_on=[prepared, ready]),
                 )
         if registered:
+            preparations.everyone(
+                f"{name}-peers",
+                peers(args.hosts),
+                # One that is declared offline may be switched off. It is told when it comes back.
+                [(item.name, endpoint(item, args.ssh)) for item in args.hosts if item.state != "offline"],
+                pulumi.ResourceOptions(parent=self, depends_on=prepared_all),
+            )
             FleetReady(
                 f"{name}-monitored",
                 FleetReadyArgs(
@@ -134,26 +156,6 @@ def drain(host: HostSettings) -> dict[str, str | float] | None:
     return None if host.drain is None else host.drain.model_dump()
 
 
-def endpoint(host: HostSettings, ssh: SshSettings) -> Endpoint:
-    """Where the host's sshd is, and its pinned key."""
-    return Endpoint(host.user or ssh.user, host.ssh_address, host.port, host.host_key)
-
-
-def way(ssh: SshSettings) -> Way:
-    """How hosts are reached: through the pinned bastion where there is one, and every wait bounded."""
-    bastion = ssh.bastion
-    return Way(
-        bastion=Endpoint(bastion.user or ssh.user, bastion.host, bastion.port, bastion.host_key) if bastion else None,
-        connect=ssh.dial_timeout,
-        attempts=ssh.dial_attempts,
-        login=ssh.login_timeout,
-        silence=ssh.silence,
-        limit=ssh.script_timeout,
-        handshakes=bastion.handshakes if bastion else 0,
-        command=remote_command(HOST, ssh.script_timeout, NOW),
-    )
-
-
 def listing(kinds: Mapping[str, str], ids: Mapping[str, float]) -> dict[str, dict[str, object]]:
     """Id and kind by host name. Numbers come back from the engine as floats."""
     return {name: {"id": int(ids[name]), "kind": kind} for name, kind in kinds.items()}
@@ -175,6 +177,11 @@ def script(host: HostSettings, args: HostsArgs, public_keys: Sequence[str]) -> s
         frontend_address=address,
     )
     return render(with_preparation(plan, host, args.preparation))
+
+
+def peers(hosts: Sequence[HostSettings]) -> str:
+    """The text that makes these hosts known to each other, the same for all."""
+    return render_peers([Peer(host.name, host.ssh_address, host.port, host.host_key) for host in hosts])
 
 
 def front_end(args: HostsArgs, key: str) -> tuple[str, str | None]:

@@ -68,8 +68,8 @@ class Buildah:
             with log.open("wb") as errors:
                 done = subprocess.run(
                     process.tied([*own, "buildah", *words]),
-                    env=self._environment(),
                     cwd=self.place / "work",
+                    env=self._environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=errors,

@@ -2,7 +2,7 @@
 
 Pure: a plan goes in, text comes out; the same plan gives the same text everywhere. Plan values appear only as quoted
 assignments, never as code. The shell parts beside this file hold the steps; this file holds no step.
-Registering the host in oned, and removing what was installed, are not its business.
+Registering the host in oned is not its business; taking all this back is `undo.py`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ case $code in
 esac
 exit "$code"
 """
+_HYPERVISORS = "Include config_hypervisors"  # beside it: the other hosts, by peers.py
 _PINNED = "/var/lib/one/.ssh/known_hosts_control_plane"
 
 
@@ -80,7 +81,7 @@ def render(plan: HostPlan) -> str:
         values["CONSOLES"] = f"{plan.firewall.first_console}-{plan.firewall.last_console}"
         values["SOURCES"] = " ".join(plan.firewall.sources)
     header = "".join(f"PLAN_{key}={shlex.quote(value)}\n" for key, value in values.items())
-    return header + _text(_parts(plan)) + _CALL
+    return header + shell_text(_parts(plan)) + _CALL
 
 
 def steps(plan: HostPlan) -> tuple[str, ...]:
@@ -123,8 +124,9 @@ def _known_hosts(plan: HostPlan) -> str:
 
 def _ssh_config(plan: HostPlan) -> str:
     stanzas = [_stanza(pin, plan.frontend_address) for pin in plan.pins]
-    # our block stands first in the file: options that follow without a Host line must apply to all hosts, as before
-    return "\n".join([*stanzas, "Host *"]) if stanzas else ""
+    # What is to be included may not be there yet. Our block stands first in the file: options that follow without a Host
+    # line must apply to all hosts, as before.
+    return "\n".join([_HYPERVISORS, *stanzas, "Host *"]) if stanzas else ""
 
 
 def _stanza(pin: Pin, address: str | None) -> str:
@@ -169,7 +171,7 @@ def _parts(plan: HostPlan) -> tuple[str, ...]:
 
 
 @cache
-def _text(parts: tuple[str, ...]) -> str:
+def shell_text(parts: tuple[str, ...]) -> str:
     """The shell parts in order, without indentation and comment lines: the text travels to every host."""
     folder = files(__package__).joinpath("shell")
     lines = [line.strip() for part in parts for line in folder.joinpath(f"{part}.sh").read_text().splitlines()]

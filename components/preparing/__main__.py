@@ -1,4 +1,5 @@
-"""`python -m components.preparing FOLDER`: prepare one host over one SSH connection. The engine runs it for each host.
+"""`python -m components.preparing FOLDER`: prepare one host over one SSH connection. The engine runs it for each host, and once
+for all of them (`everyone.py`).
 
 What to do is in the environment (`values.Target`), how to get there in FOLDER (`values.Way`), the script beside it.
 Prints the host's system and version, one JSON object. On failure the exit code is a `causes.Code`, and the last line on standard
@@ -10,35 +11,45 @@ from __future__ import annotations
 import os
 import sys
 
+from components.preparing import everyone
 from components.preparing.causes import Cause, Code
 from components.preparing.preparation import Failed, Preparation
-from components.preparing.values import Target, Way
-
-_TAIL = 20  # lines of the host's own errors
+from components.preparing.values import EVERYONE, Target, Way
 
 
 def main(folder: str) -> int:
     """See the module."""
+    if os.environ.get(EVERYONE):
+        return _everyone(folder)
     target = Target.read(os.environ)
     try:
         print(Preparation(folder, target, _way(folder)).run())
     except Failed as failed:
-        lines = failed.said.strip().splitlines()[-_TAIL:]
-        if not (lines and lines[-1].startswith("one-bootstrap: ") and "; next: " in lines[-1]):
-            cause = failed.cause
-            what = cause.code.name.lower().replace("_", " ")
-            lines.append(f"one-prepare: {target.name}: {what}: {cause.text}; next: {cause.then}")
-        print("\n".join(lines), file=sys.stderr)
+        print("\n".join(failed.lines(target.name)), file=sys.stderr)
         return int(failed.cause.code)
     return int(Code.DONE)
+
+
+def _everyone(folder: str) -> int:
+    """The same for all hosts, with one script."""
+    try:
+        return everyone.run(folder, _way(folder))
+    except (Failed, FileNotFoundError) as error:
+        failed = error if isinstance(error, Failed) else _nothing(folder)
+        print("\n".join(failed.lines("all hosts")), file=sys.stderr)
+        return int(failed.cause.code)
 
 
 def _way(folder: str) -> Way:
     try:
         return Way.read(folder)
     except FileNotFoundError:
-        text = f"{folder} holds nothing of a run: another directory, or an engine without resource hooks"
-        raise Failed(Cause(Code.HERE, text, "run `pulumi up` in the project's directory, 3.255 or newer")) from None
+        raise _nothing(folder) from None
+
+
+def _nothing(folder: str) -> Failed:
+    text = f"{folder} holds nothing of a run: another directory, or an engine without resource hooks"
+    return Failed(Cause(Code.HERE, text, "run `pulumi up` in the project's directory, 3.255 or newer"))
 
 
 if __name__ == "__main__":

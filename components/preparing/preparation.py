@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 
 from components.preparing import client, session
@@ -16,6 +17,7 @@ from components.preparing.values import HOST, NOW, Target, Way, script_path
 
 _FIRST_PAUSE = 1.0  # seconds between two attempts, doubling
 _FACTS = ("os", "version")  # of all that the script reports; what is printed is kept in the state
+_TAIL = 20  # lines of the host's own errors
 _AGAIN = "run it again: every step can be repeated"
 
 
@@ -26,13 +28,21 @@ class Failed(Exception):
         super().__init__(cause.text)
         self.cause, self.said = cause, said
 
+    def lines(self, name: str) -> list[str]:
+        """What an operator reads: the host's own last words, and as the last line what is wrong and the next command."""
+        found = self.said.strip().splitlines()[-_TAIL:]
+        if not (found and found[-1].startswith("one-bootstrap: ") and "; next: " in found[-1]):
+            what = self.cause.code.name.lower().replace("_", " ")
+            found.append(f"one-prepare: {name}: {what}: {self.cause.text}; next: {self.cause.then}")
+        return found
+
 
 class Preparation:
-    """`folder` is the run's; the script lies there and, while this runs, ssh's files."""
+    """`folder` is the run's; the script lies there, if it is not given, and while this runs ssh's files."""
 
-    def __init__(self, folder: str, target: Target, way: Way) -> None:
-        self._folder, self._target, self._way = folder, target, way
-        self._place = os.path.join(folder, f"run.{os.getpid()}")
+    def __init__(self, folder: str, target: Target, way: Way, script: str | None = None) -> None:
+        self._folder, self._target, self._way, self._given = folder, target, way, script
+        self._place = os.path.join(folder, f"run.{os.getpid()}.{target.name}")
 
     def run(self) -> str:
         """What of the host's facts is worth keeping, one line of JSON. Raises Failed."""
@@ -86,6 +96,11 @@ class Preparation:
 
     def _script(self) -> int:
         """The script's file, open, its text proved. The file goes: the program writes it anew when it is needed."""
+        if self._given is not None:
+            with tempfile.TemporaryFile() as given:
+                given.write(self._given.encode())
+                given.flush()
+                return os.dup(given.fileno())
         path = script_path(self._folder, self._target.script)
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

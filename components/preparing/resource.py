@@ -5,12 +5,13 @@ Pulumi's side of this package. In the state stand the host's name, login, host k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import pulumi
 from pulumi_command import local
 
-from components.preparing.values import SCRIPT, Endpoint, Target, Way
+from components.preparing.values import EVERYONE, SCRIPT, Endpoint, Target, Way
 from components.preparing.workshop import Workshop
 
 
@@ -42,6 +43,23 @@ class Preparations:
                 pulumi.ResourceOptions(
                     hooks=pulumi.ResourceHookBinding(before_create=[self._hook], before_update=[self._hook])
                 ),
+            ),
+        )
+
+    def everyone(
+        self, name: str, script: str, targets: Sequence[tuple[str, Endpoint]], opts: pulumi.ResourceOptions
+    ) -> local.Command:
+        """One script on all of these hosts, again when it, or one of them, changes."""
+        hook = pulumi.ResourceHook(name, self._workshop.before_everyone)
+        digest = self._workshop.keep_for_everyone(script, targets)
+        return local.Command(
+            name,
+            create=f"sh components/preparing/run.sh {pulumi.get_stack()}",
+            environment={EVERYONE: pulumi.Output.unsecret(self._known.apply(lambda _key: digest))},
+            logging=local.Logging.NONE,
+            opts=pulumi.ResourceOptions.merge(
+                opts,
+                pulumi.ResourceOptions(hooks=pulumi.ResourceHookBinding(before_create=[hook], before_update=[hook])),
             ),
         )
 

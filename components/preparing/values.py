@@ -15,6 +15,8 @@ WAY_FILE = "way.json"
 HOST = "@HOST@"
 NOW = "@NOW@"
 SCRIPT = "ONE_SCRIPT"
+EVERYONE = "ONE_EVERYONE"
+"""Digest of what all hosts are told; with it there is no single host."""
 _VARIABLES = ("ONE_HOST", "ONE_LOGIN", "ONE_HOST_KEY", SCRIPT)
 
 
@@ -28,6 +30,13 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.user}@{self.address}:{self.port}"
+
+    @staticmethod
+    def parse(login: str, host_key: str) -> Endpoint:
+        """From that text. Raises ValueError for one without a port."""
+        user, _, place = login.partition("@")
+        address, _, port = place.rpartition(":")
+        return Endpoint(user, address, int(port), host_key)
 
 
 class Target(NamedTuple):
@@ -45,9 +54,7 @@ class Target(NamedTuple):
     def read(environ: Mapping[str, str]) -> Target:
         """From the environment. Raises KeyError or ValueError for one that no resource has made."""
         name, login, host_key, script = (environ[variable] for variable in _VARIABLES)
-        user, _, place = login.partition("@")
-        address, _, port = place.rpartition(":")
-        return Target(name, Endpoint(user, address, int(port), host_key), script)
+        return Target(name, Endpoint.parse(login, host_key), script)
 
 
 class Way(NamedTuple):

@@ -7,15 +7,18 @@ an agent. What is left lies in the checkout's state directory, is not secret, an
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pulumi
 
+from components.preparing import everyone
 from components.preparing.agent import Agent
-from components.preparing.values import SCRIPT, Way, script_path
+from components.preparing.values import SCRIPT, Endpoint, Way, script_path
 
 _agents: dict[
     Path, Agent
@@ -32,6 +35,7 @@ class Workshop:
         self._place = PROJECT / self.folder
         self._way = way
         self._scripts: dict[str, str] = {}
+        self._everyone: tuple[str, Sequence[tuple[str, Endpoint]]] = ("", ())
         self._key: str | None = None
         self._lock = threading.Lock()
         self._begun = False
@@ -50,16 +54,30 @@ class Workshop:
         """A resource hook: the command that is about to run finds what it needs."""
         self.lay_out((hook.new_inputs or {})["environment"][SCRIPT])
 
+    def keep_for_everyone(self, script: str, targets: Sequence[tuple[str, Endpoint]]) -> str:
+        """Remember what all hosts are told; a digest of it."""
+        self._everyone = (script, targets)
+        return hashlib.sha256(json.dumps([script, targets]).encode()).hexdigest()
+
+    def before_everyone(self, _hook: pulumi.ResourceHookArgs) -> None:
+        """A resource hook: the same for the command that tells all hosts."""
+        script, targets = self._everyone
+        self._ready()
+        everyone.write(str(self._place), script, targets)
+
     def lay_out(self, digest: str) -> None:
         """Put everything in its place for one host. Raises AgentError, OSError."""
-        with self._lock:
-            if not self._begun:
-                self._begin()
-                self._begun = True
+        self._ready()
         path = script_path(str(self._place), digest)
         draft = f"{path}.new"
         Path(draft).write_text(self._scripts[digest])
         os.replace(draft, path)
+
+    def _ready(self) -> None:
+        with self._lock:
+            if not self._begun:
+                self._begin()
+                self._begun = True
 
     def _begin(self) -> None:
         # Only one run of a stack is at work at a time; what lies here is of one that was killed.

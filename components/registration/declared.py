@@ -15,6 +15,7 @@ from typing import Any
 from components.host_groups import expand
 from components.registration import names
 from components.registration.datastore_spec import LOCAL_DRIVERS, DatastoreSpec
+from components.registration.departure import Departure
 from components.registration.drain import DrainMode, DrainPolicy
 from components.registration.spec import HostSpec
 
@@ -32,20 +33,24 @@ class Declared:
     clusters: frozenset[str] = frozenset()
     drain: DrainPolicy = field(default_factory=DrainPolicy)
     """How hosts without a way of their own are emptied. Here, not in the state: it may be decided after the removal."""
+    departure: Departure = field(default_factory=Departure)
+    """What becomes of a host's preparation when it goes, likewise."""
 
     @classmethod
     def read(cls, get: Callable[[str], Any]) -> Declared:
         """From a function that gives the text of a configuration key. What cannot be read declares nothing."""
-        storage = _json(get(names.CONFIG_STORAGE))
+        storage, fleet = _json(get(names.CONFIG_STORAGE)), _json(get(names.CONFIG_FLEET))
+        hosts = dict((*_named(get(names.CONFIG_HOSTS)), *_members(get)))
         return cls(
-            drivers={name: _driver(host) for name, host in (*_named(get(names.CONFIG_HOSTS)), *_members(get))},
+            drivers={name: _driver(host) for name, host in hosts.items()},
             retain=not (isinstance(storage, Mapping) and storage.get("retain") is False),
             datastores={
                 name: (str(item.get("type", "")), _transfers(item))
                 for name, item in _named(get(names.CONFIG_DATASTORES))
             },
             clusters=frozenset(name for name, _ in _named(get(names.CONFIG_CLUSTERS))),
-            drain=_drain(_json(get(names.CONFIG_FLEET))),
+            drain=_drain(fleet),
+            departure=Departure.read(get, fleet, hosts),
         )
 
     def keeps(self, spec: HostSpec) -> bool:

@@ -110,6 +110,10 @@ class HostInUse(ActionRefused):
     """The host runs VMs."""
 
 
+class HostNotCleaned(OnedError):
+    """The host has left oned, and its preparation could not be taken back."""
+
+
 class DatastoreInUse(ActionRefused):
     """The datastore holds images, or VMs have their disks on it."""
 

@@ -14,6 +14,7 @@ from pulumi.output import Unknown
 from pulumi.runtime.rpc import UNKNOWN
 
 from components.registration.client import RESERVED_CPU, RESERVED_MEMORY, AdminState
+from components.registration.departure import OnRemoval
 from components.registration.drain import DrainMode, DrainPolicy
 from components.registration.names import DEFAULT_CLUSTER, OWNER_ATTRIBUTE, host_name_problem
 from components.registration.spec import AdoptPolicy, HostSpec
@@ -23,7 +24,20 @@ Props = dict[str, Any]
 
 REPLACING: Final = ("name", "im_mad", "vm_mad")
 """oned can rename a host, but its name is its address: another name is another machine. So are other drivers."""
-IN_PLACE: Final = ("cluster", "labels", "reserved_cpu", "reserved_memory", "state", "owner", "drain")
+NOT_IN_ONED: Final = ("adopt", "drain", "login", "host_key", "on_removal")
+"""How the program deals with a host. A refresh leaves them as they are."""
+IN_PLACE: Final = (
+    "cluster",
+    "labels",
+    "reserved_cpu",
+    "reserved_memory",
+    "state",
+    "owner",
+    "drain",
+    "login",
+    "host_key",
+    "on_removal",
+)
 _REQUIRED: Final = REPLACING
 _DEFAULTS: Final[Props] = {
     "cluster": DEFAULT_CLUSTER,
@@ -33,6 +47,7 @@ _DEFAULTS: Final[Props] = {
 }
 
 _DRIVER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LOGIN = re.compile(r"[^@\s]+@[^@\s]+:\d{1,5}")
 _RESERVED = re.compile(r"-?\d+(\.\d+)?%?")
 _TAKEN_LABELS: Final = {
     RESERVED_CPU: "is set by reserved_cpu",
@@ -104,6 +119,10 @@ def _text_problem(key: str, value: str) -> str | None:
             problem = _choice(value, [state.value for state in AdminState])
         case "adopt":
             problem = _choice(value, [policy.value for policy in AdoptPolicy])
+        case "on_removal":
+            problem = _choice(value, [choice.value for choice in OnRemoval])
+        case "login":
+            problem = None if _LOGIN.fullmatch(value) else "is no user@address:port"
         case "cluster":
             problem = value_problem(value) if value else "must not be empty"
         case _:
@@ -182,7 +201,7 @@ def drain_policy(drain: Mapping[str, Any] | None) -> DrainPolicy | None:
 
 def host_props(spec: HostSpec) -> Props:
     """The other way: the inputs that declare `spec`."""
-    props = {key: getattr(spec, key) for key in (*REPLACING, *IN_PLACE) if key != "drain"}
+    props = {key: getattr(spec, key) for key in (*REPLACING, *IN_PLACE) if key not in NOT_IN_ONED}
     props |= {"labels": dict(spec.labels), "state": spec.state.value}
     return {key: value for key, value in props.items() if value is not None}
 

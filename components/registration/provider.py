@@ -128,9 +128,7 @@ class HostProvider(DeclaredProvider):
         if record is None:
             return ReadResult(None, {})
         seen = inputs.host_props(inputs.host_spec(props).as_seen(record))
-        seen["adopt"] = inputs.adopt_policy(props).value
-        if props.get("drain"):
-            seen["drain"] = props["drain"]
+        seen |= {key: props[key] for key in inputs.NOT_IN_ONED if props.get(key)}
         return ReadResult(id_, _outputs(record.id, seen), seen)
 
     @plainly
@@ -140,8 +138,11 @@ class HostProvider(DeclaredProvider):
             log.info("host %s (id %s) stays registered: the configuration still declares it", spec.name, id_)
             return
         # With everything else going, VMs have nowhere to go.
-        drain = NO_DRAIN if self._declared.declares(spec) else self._drain(props)
-        self._runtime().registrar.remove(int(id_), spec.name, drain, avoid=self._declared.leaves)
+        with_the_stack = self._declared.declares(spec)
+        drain = NO_DRAIN if with_the_stack else self._drain(props)
+        gone = self._runtime().registrar.remove(int(id_), spec.name, drain, avoid=self._declared.leaves)
+        if gone and (with_the_stack or self._declared.leaves(spec.name)):  # else it comes back with another driver
+            self._declared.departure.take_back(props, with_the_stack=with_the_stack)
 
     def _drain(self, props: Props) -> DrainPolicy:
         """The host's own way of being emptied, else the fleet's as it is configured now."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from components.registration.client import AdminState, HostRecord, OnedClient
@@ -95,8 +95,8 @@ class Registrar:
         name: str,
         drain: DrainPolicy = NO_DRAIN,
         avoid: Callable[[str], bool] = lambda _name: False,
-    ) -> None:
-        """Delete the host. Success when it is gone already; with VMs on it: disable, drain, delete.
+    ) -> bool:
+        """Delete the host. Success when it is gone already; with VMs on it: disable, drain, delete. False: it stays.
 
         oned itself refuses to delete a host with VMs, in one step with the deletion, so an empty host needs no disabling
         first. Raises HostInUse with the list of the VMs that stay: nothing was touched if `drain` forbids to move them,
@@ -106,7 +106,7 @@ class Registrar:
         with self._guard:
             if host_id in self._claimed:
                 log.warning("host %s (id %d) stays: another resource of this run has taken it over", name, host_id)
-                return
+                return False
         if not self._deleted(host_id):
             try:
                 self._drain(self._client.host(host_id), drain, "is not removed", avoid)
@@ -116,6 +116,7 @@ class Registrar:
             except NotFound:
                 pass
         self._pool.changed(host_id)
+        return True
 
     def _deleted(self, host_id: int) -> bool:
         """Delete a host; False while VMs are on it."""
@@ -162,6 +163,10 @@ class Registrar:
                     if record is None or drivers_of(record) != spec.drivers():
                         raise
                     return record
+            if attributes := spec.attributes():
+                # Before the look at what came of it: one list then proves the name and reads the attributes back, and all who
+                # register at the moment share it. After it, whoever still writes is missed by the next ones' list.
+                self._write_attributes(host_id, attributes)
             return self._confirm(spec.name, host_id, write)
 
     def _confirm(self, name: str, host_id: int, write: Write) -> HostRecord:
@@ -214,10 +219,7 @@ class Registrar:
             return
         self._pool.changed(record.id)
         if changes:
-            self._settle.write(
-                lambda: self._client.update(record.id, changes),
-                lambda: all(self._client.host(record.id).attribute(key) == value for key, value in changes.items()),
-            )
+            self._write_attributes(record.id, changes)
         if record.cluster_id != cluster_id:
             self._settle.write(
                 lambda: self._client.move(record.id, cluster_id),
@@ -232,6 +234,13 @@ class Registrar:
         if spec.state is AdminState.MAINTENANCE and (emptying or record.admin_state is AdminState.ENABLED):
             # Also if it was empty a moment ago: until it was disabled, VMs came to it.
             self._drain(self._client.host(record.id), drain, "is disabled, but not empty for maintenance")
+
+    def _write_attributes(self, host_id: int, attributes: Mapping[str, str]) -> None:
+        """Merged into the template, never in its place: what the probes wrote stays."""
+        self._settle.write(
+            lambda: self._client.update(host_id, attributes),
+            lambda: all(self._client.host(host_id).attribute(key) == value for key, value in attributes.items()),
+        )
 
     def _set_state(self, host_id: int, state: AdminState) -> None:
         self._settle.write(

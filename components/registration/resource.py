@@ -42,6 +42,11 @@ class HostArgs:
     """How VMs leave it for maintenance or removal: mode (refuse, live, cold), vm_limit and limit. None: as the fleet."""
     owner: pulumi.Input[str] | None = None
     """Written to the host as MANAGED_BY, so that another stack does not take it over. Costs one more call a host."""
+    login: pulumi.Input[str] | None = None
+    """`user@address:port` of the host's sshd, and below its pinned key: where its preparation is taken back when it goes."""
+    host_key: pulumi.Input[str] | None = None
+    on_removal: str | None = None
+    """What becomes of the preparation once the host has left oned: keep, clean or uninstall. None: as the fleet."""
 
 
 class Host(Resource, module="opennebula", name="Host"):
@@ -59,6 +64,9 @@ class Host(Resource, module="opennebula", name="Host"):
     adopt: pulumi.Output[str]
     owner: pulumi.Output[str | None]
     drain: pulumi.Output[Mapping[str, Any] | None]
+    login: pulumi.Output[str | None]
+    host_key: pulumi.Output[str | None]
+    on_removal: pulumi.Output[str | None]
 
     def __init__(self, name: str, args: HostArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(HostProvider(), name, {**_props(args), "host_id": None}, opts)

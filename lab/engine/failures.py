@@ -33,8 +33,8 @@ class Failure:
 
     @property
     def of_hosts(self) -> bool:
-        """Whether it concerns hosts alone: one of them, or the wait for their monitoring."""
-        return self.host is not None or "opennebula:FleetReady::" in self.urn
+        """Whether it concerns hosts alone: one of them, what each is told of the others, or the wait for their monitoring."""
+        return self.host is not None or "opennebula:FleetReady::" in self.urn or self.urn.endswith("::hosts-peers")
 
     @property
     def line(self) -> str:

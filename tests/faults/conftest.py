@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from components import hosts as component
+from components.preparing.resource import Preparations
 from components.registration.resource import FleetReady
 from tests.faults import rounds
 from tests.faults.rounds import TALLIES, Tally, count, table
@@ -27,6 +28,7 @@ def own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put back what the stacks' program replaces."""
     monkeypatch.setattr(component, "script", component.script)
     monkeypatch.setattr(component, "FleetReady", FleetReady)
+    monkeypatch.setattr(Preparations, "everyone", Preparations.everyone)
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
 
 

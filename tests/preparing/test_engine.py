@@ -15,7 +15,7 @@ from pulumi import automation
 
 from components import hosts
 from components.generated.keys import new_key_pair
-from components.host_settings import HostSettings, SshSettings
+from components.host_settings import HostSettings, SshSettings, endpoint
 from components.hosts import Hosts, HostsArgs
 from components.preparing import workshop
 from components.preparing.values import Endpoint
@@ -69,6 +69,7 @@ def program(sshd: Sshd, names: tuple[str, ...] = ("kvm-1",), script: str = "echo
     def run() -> None:
         found = settings(sshd, names, **ssh)
         hosts.script = lambda host, _args, _keys: f"# {host.name}\n{script}"  # type: ignore[assignment]
+        hosts.peers = lambda _hosts: "# peers\necho {}\n"  # type: ignore[assignment]
         Hosts(
             "hosts",
             HostsArgs(
@@ -94,7 +95,8 @@ def program(sshd: Sshd, names: tuple[str, ...] = ("kvm-1",), script: str = "echo
 
 @pytest.fixture(autouse=True)
 def own_script(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hosts, "script", hosts.script)  # put back what `program` replaces
+    for name in ("script", "peers"):
+        monkeypatch.setattr(hosts, name, getattr(hosts, name))  # put back what `program` replaces
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ def test_what_is_kept_of_a_host(stack: Stack, sshd: Sshd) -> None:
 
 def test_one_wrong_host_does_not_stop_the_others(stack: Stack, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("kvm-1", "kvm-2", "kvm-3")
-    original = hosts.endpoint
+    original = endpoint
 
     def impostor(host: HostSettings, ssh: SshSettings) -> Endpoint:
         return original(host, ssh)._replace(host_key=KEY if host.name == "kvm-2" else sshd.host_key)

@@ -249,7 +249,7 @@ def test_ssh_ends_with_the_engine(bench: Bench, host: Sshd, tmp_path: Path) -> N
     """A killed preparation leaves no ssh that goes on working."""
     process = bench.start(host, f"echo $$ >{tmp_path}/pid; sleep 30\n")
     wait_for((tmp_path / "pid").exists)
-    config = f"{bench.folder.relative_to(bench.place)}/run.{process.pid}/config"
+    config = f"{bench.folder.relative_to(bench.place)}/run.{process.pid}.kvm-1/config"
     assert processes_with(config)
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -14,14 +14,14 @@ import pytest
 import yaml
 
 from components.generated.keys import new_key_pair
-from components.hosts import way
+from components.host_settings import way
 from components.manifests import content_hash
 from components.preparing.values import Target
 from policy.rules import violations
 from stacks.secrets import SECRETS
 from stacks.settings import ConfigError, parse
 from tests.examples import host
-from tests.graph import Graph, deploy, reveal
+from tests.graph import Graph, Record, deploy, reveal
 from tests.openpgp_key import ARMORED, FINGERPRINT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,15 +147,35 @@ def test_logical_names_start_with_their_components(name: str) -> None:
             assert record.name.startswith(f"{record.parent}-"), record
 
 
+def prepared(found: Graph) -> list[Record]:
+    """The Commands of single hosts."""
+    return [command for command in found.all("Command") if command.name != "hosts-peers"]
+
+
 def test_two_resources_a_host_and_one_connection() -> None:
     found = graph("prod")
-    assert len(found.all("Command")) == len(found.all("Host")) == 3
+    assert len(prepared(found)) == len(found.all("Host")) == 3
     assert len(found.all("FleetReady")) == 1
+
+
+def test_hosts_are_made_known_to_each_other_once_all_are_prepared() -> None:
+    """By one resource, so that a new host shows as one more change and not as one of every other host."""
+    found = graph("prod")
+    peers = found.one("Command", "hosts-peers")
+    assert {command.name for command in prepared(found)} <= set(peers.depends_on)
+    assert set(peers.inputs) == {"create", "environment", "logging"}
+    assert [(name, len(value)) for name, value in peers.inputs["environment"].items()] == [("ONE_EVERYONE", 64)]
+    assert peers.hooks == ("hosts-peers",)
+    config = stack_config("prod")
+    groups = json.loads(config["opennebula:hostGroups"])
+    groups["rack-a"]["addresses"] = "198.51.100.41/24"
+    changed = run(config | {"opennebula:hostGroups": json.dumps(groups)})
+    assert changed.one("Command", "hosts-peers").inputs != peers.inputs
 
 
 def test_preparing_hosts_waits_for_neither_database_nor_oned() -> None:
     found = graph("prod")
-    for command in found.all("Command"):
+    for command in prepared(found):
         assert set(command.depends_on) <= {"ssh-oneadmin", "ssh-frontend-host"}
 
 
@@ -184,13 +204,13 @@ def test_every_connection_is_pinned_also_the_bastion() -> None:
     )
     bastion = way(settings.ssh).bastion
     assert bastion is not None and bastion.host_key.startswith("ssh-")
-    for command in graph("prod").all("Command"):
+    for command in prepared(graph("prod")):
         assert Target.read(command.inputs["environment"]).endpoint.host_key.startswith("ssh-")
 
 
 def test_commands_hold_no_secret_and_no_script() -> None:
     """The key goes to an agent, the script to a file; the state gets a digest that changes when the script does."""
-    for command in graph("prod").all("Command"):
+    for command in prepared(graph("prod")):
         assert command.type == "command:local:Command"
         assert set(command.inputs) == {"create", "environment", "logging"}
         text = json.dumps(dict(command.inputs), default=repr)

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import asyncssh
 import grpc
 import pytest
 from pulumi.runtime.rpc import UNKNOWN
 
 from components.registration.client import HostState, Sample
+from tests.lab.plugins.conftest import free_port
 from tests.registration.engine import Engine, engine
 from tests.registration.servers import PASSWORD, OnedServer
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIILnNqmqRsVnkvuI75v98QbFMcApb0ks4VBTFAT0qPJM"
 KVM = {"name": "kvm-1", "im_mad": "kvm", "vm_mad": "kvm"}
 
 
@@ -105,6 +108,25 @@ def test_registration_by_all_threads_keeps_to_two_calls_a_host(server: OnedServe
     assert server.most_at_once <= 4
 
 
+def test_hosts_with_labels_cost_their_two_writes_and_a_quarter_of_a_list(server: OnedServer) -> None:
+    """The provider host serves four at once, and each must see its own name, and its labels, in a list asked for later."""
+    with server.running() as url, engine() as other:
+        other.configure({"opennebula:api": {"url": url, "requestsPerSecond": 1000}, "opennebula:apiPassword": PASSWORD})
+        with ThreadPoolExecutor(16) as callers:
+            labels = {"RACK": "r1", "ROW": "7"}
+            made = list(
+                callers.map(
+                    lambda number: other.create("host", {**KVM, "name": f"new-{number}", "labels": labels})[0],
+                    range(80),
+                )
+            )
+    counted = server.oned.counted()
+    assert (counted["allocate"], counted["update"], counted["host"]) == (80, 80, 0)
+    assert counted["hosts"] <= 80 / 4 + 5, counted
+    assert all(server.oned.rows[int(host_id)].attribute("RACK") == "r1" for host_id in made)
+    assert all(server.oned.rows[int(host_id)].attribute("IM_MAD") == "kvm" for host_id in made), "merged"
+
+
 def test_a_changed_trigger_or_remote_scripts_probe_every_host_again(provider: Engine, server: OnedServer) -> None:
     host_id = server.oned.insert("kvm-1", state=HostState.MONITORED)
     server.oned.samples = [Sample(host_id=host_id, timestamp=stamp) for stamp in (100, 103, 160)]
@@ -154,6 +176,60 @@ def test_a_removal_drains_as_the_host_says_or_as_the_fleet_is_set_now(server: On
                 [] if moved is None else [(vm, old + 1, moved)]
             )
             assert (old in server.oned.rows) is (moved is None)
+
+
+def test_a_host_that_has_left_oned_and_does_not_answer_is_told_until_it_is_said_to_be_lost(server: OnedServer) -> None:
+    host_id = server.oned.insert("old")
+    login = f"root@127.0.0.1:{free_port()}"
+    props = {**KVM, "name": "old", "host_id": host_id, "login": login, "host_key": KEY}
+    with server.running() as url:
+        base = {
+            "opennebula:api": {"url": url, "requestsPerSecond": 1000},
+            "opennebula:apiPassword": PASSWORD,
+            "opennebula:sshPrivateKey": asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode(),
+            "opennebula:ssh": {"dialAttempts": 1, "dialTimeout": 1},
+        }
+        with engine() as other:
+            other.configure({**base, "opennebula:fleet": {"onRemoval": "clean"}})
+            for _ in range(2):  # oned has forgotten it with the first, and what is undone is still told with the second
+                with pytest.raises(
+                    grpc.RpcError, match=r"'old' has left oned.*connection refused.*fleet\.lost"
+                ) as caught:
+                    other.delete("host", str(host_id), props)
+                assert "PRIVATE KEY" not in str(caught.value)
+                assert host_id not in server.oned.rows
+        with engine() as other:
+            other.configure({**base, "opennebula:fleet": {"onRemoval": "clean", "lost": ["old"]}})
+            other.delete("host", str(host_id), props)
+
+
+def test_a_host_that_stays_or_comes_back_with_another_driver_is_not_asked(server: OnedServer) -> None:
+    """Its login leads nowhere: whoever tried would fail."""
+    props = {**KVM, "name": "old", "login": "root@127.0.0.1:1", "host_key": KEY}
+    with server.running() as url:
+        base = {"opennebula:api": {"url": url, "requestsPerSecond": 1000}, "opennebula:apiPassword": PASSWORD}
+        for hosts, stays in (
+            ([{"name": "old", "kind": "kvm"}], True),  # destroy, and data is retained
+            ([{"name": "old", "kind": "lxc"}], False),
+            ([{"name": "new", "address": "127.0.0.1", "port": 1, "kind": "kvm"}], False),
+        ):
+            host_id = server.oned.insert("old")
+            with engine() as other:
+                other.configure({**base, "opennebula:fleet": {"onRemoval": "uninstall"}, "opennebula:hosts": hosts})
+                other.delete("host", str(host_id), {**props, "host_id": host_id})
+            assert (host_id in server.oned.rows) is stays
+            server.oned.rows.clear()
+
+
+def test_where_a_host_is_reached_travels_through_the_state(provider: Engine, server: OnedServer) -> None:
+    more = {"login": "deploy@192.0.2.7:22", "host_key": KEY, "on_removal": "clean"}
+    inputs, failures = provider.check("host", {**KVM, "name": "reached", **more})
+    assert failures == {} and more.items() <= inputs.items()
+    host_id, outputs = provider.create("host", inputs)
+    assert provider.read("host", host_id, outputs)[1:] == (outputs, inputs)
+    assert provider.diff("host", outputs, {**inputs, "on_removal": "keep"}) == (True, [], True)
+    _, failures = provider.check("host", {**KVM, "login": "nobody", "on_removal": "burn"})
+    assert failures.keys() == {"login", "on_removal"}
 
 
 def test_drain_and_maintenance_travel_through_the_state(provider: Engine, server: OnedServer) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from components.registration.client import AdminState, HostState
@@ -49,6 +51,30 @@ def test_everything_declared_is_written_with_one_update(zone: Zone) -> None:
     assert {"RACK": "r1", "RESERVED_CPU": "100", "MANAGED_BY": "team-a"}.items() <= row.template.items()
     assert zone.oned.counted()["update"] == 1
     assert zone.oned.counted()["move"] == 0, "allocate takes the cluster"
+
+
+def test_labels_are_read_back_by_the_list_that_proves_the_name(zone: Zone) -> None:
+    """No call of its own; and what oned answered to, but has not got, is written again."""
+    spec = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r1"})
+    zone.rules.register(spec, MATCHING)
+    assert [call[0] for call in zone.oned.calls if call[0] != "clusters"] == ["hosts", "allocate", "update", "hosts"]
+
+    real, lost = zone.oned.update, iter([True])
+
+    def update(host_id: int, attributes: Mapping[str, str]) -> None:
+        real(host_id, {} if next(lost, False) else attributes)
+
+    zone.oned.update = update  # type: ignore[method-assign]
+    host_id = zone.rules.register(HostSpec(name="kvm-2", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r2"}), MATCHING)
+    assert zone.oned.rows[host_id].attribute("RACK") == "r2"
+
+
+def test_a_lost_answer_to_the_labels_of_a_new_host_is_looked_up(zone: Zone) -> None:
+    spec = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r1"})
+    zone.oned.lose("update", executed=True)
+    zone.rules.register(spec, MATCHING)
+    assert zone.oned.counted()["update"] == 1
+    assert zone.oned.rows[0].attribute("RACK") == "r1"
 
 
 def test_an_unknown_cluster_is_refused_before_anything_is_registered(zone: Zone) -> None:

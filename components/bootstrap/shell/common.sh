@@ -127,6 +127,16 @@ drop_file() {
     fi
 }
 
+# What we made that bears no mark of ours. A host that leaves the configuration may give it back (undo.sh).
+MADE=/var/lib/one-bootstrap.made
+
+# made KIND THING: noted before it is made, so that no power cut makes it nobody's.
+made() {
+    if ! grep -qxF "$1 $2" "$MADE" 2>/dev/null; then
+        printf '%s %s\n' "$1" "$2" >>"$MADE"
+    fi
+}
+
 BLOCK_BEGIN='# BEGIN opennebula control plane (kept by one-bootstrap)'
 BLOCK_END='# END opennebula control plane'
 

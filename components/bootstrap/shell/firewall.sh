@@ -55,6 +55,7 @@ firewall_firewalld() {
     for where in --permanent ''; do # for the next boot, and for now: a reload would drop what others added
         # shellcheck disable=SC2086 # an option or nothing
         if ! limited 60 firewall-cmd $where "--query-rich-rule=$rule"; then
+            made firewalld "$rule"
             # shellcheck disable=SC2086
             limited 60 firewall-cmd $where "--add-rich-rule=$rule" ||
                 die "firewalld does not open $1: $(last_words)" "firewall-cmd --add-rich-rule='$rule' on the host"

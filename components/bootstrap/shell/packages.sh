@@ -138,6 +138,9 @@ package() {
     fi
     if [ -n "$WANTED" ]; then
         : >"$UNFINISHED"
+        if [ -z "$("${FAMILY}_installed" "$PACKAGE")" ]; then
+            made package "$PACKAGE"
+        fi
     fi
     "${FAMILY}_install"
     changed

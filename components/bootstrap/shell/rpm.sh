@@ -66,10 +66,13 @@ rpm_settled() {
 # rpm_repository FILE: key, trust, source.
 rpm_repository() {
     mkdir -p "$(dirname "$RPM_KEY")" "$(dirname "$1")"
+    made file "$1"
     if [ -n "$PLAN_KEY" ]; then
+        made file "$RPM_KEY"
         put_text "$RPM_KEY" root:root 0644 "$PLAN_KEY"
     fi
     if ! rpm_trusts_key; then
+        made rpm-key "$PLAN_FINGERPRINT"
         limited 60 rpm --import "$RPM_KEY" ||
             die "rpm does not take the repository's key: $(last_words)" "rpm --import $RPM_KEY on the host"
         changed

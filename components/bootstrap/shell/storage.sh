@@ -40,6 +40,7 @@ storage() {
             continue
         fi
         if [ ! -d "$target" ]; then
+            made directory "$target"
             install -d -o "$ONE_USER" -g "$ONE_USER" -m 0750 "$target"
             changed
         fi

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.bootstrap.script import HostPlan, Repository, render
+from components.bootstrap.undo import render_undo
 from components.domain import Version
 from lab import cache, host_root, packages, process, repository
 from tests.bootstrap.examples import KEY, plan
@@ -131,6 +132,11 @@ class Root:
         """One run of the real script, from standard input as over SSH."""
         text = render(self.plan(**changes)) if script is None else script
         done = self._in(["sh", "-s"], text)
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    def undo(self, *, uninstall: bool = False) -> Run:
+        """The preparation taken back, from standard input as over SSH."""
+        done = self._in(["sh", "-s"], render_undo("host-1", uninstall=uninstall, lock_wait=3))
         return Run(done.returncode, done.stdout, done.stderr)
 
     def root(self, command: str) -> str:

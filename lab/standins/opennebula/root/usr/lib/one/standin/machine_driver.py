@@ -11,6 +11,7 @@ import base64
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -32,6 +33,9 @@ _SCRIPTS: Final = {
     "REBOOT": ("reboot", ("DEPLOY_ID", "HOST")),
     "RESET": ("reset", ("DEPLOY_ID", "HOST")),
 }
+# What goes on from the host to another one gets the agent (the default of --delegate; ssh_stream.rb).
+_DELEGATED: Final = ("migrate",)
+_LENT: Final = ("-o", "ForwardAgent=yes", "-o", "ControlMaster=no", "-o", "ControlPath=none")
 
 
 @dataclass(frozen=True)
@@ -88,10 +92,10 @@ class MachineDriver(ScriptDriver):
         path = shlex.quote(f"{self._scripts}/{script}")
         words = " ".join(shlex.quote(each) for each in [*arguments, str(oid), wanted.values["HOST"]])
         command = f"if [ -x {path} ]; then {path} {words}; else exit {_NO_SCRIPT}; fi"
-        return self._ssh(oid, wanted, command, wanted.machine)
+        return self._ssh(oid, wanted, command, wanted.machine, _LENT if script in _DELEGATED else ())
 
-    def _ssh(self, oid: int, wanted: _Request, command: str, stdin: str) -> Result:
-        return self.run(oid, ["ssh", wanted.values["HOST"], command], stdin)
+    def _ssh(self, oid: int, wanted: _Request, command: str, stdin: str, options: Sequence[str] = ()) -> Result:
+        return self.run(oid, ["ssh", *options, wanted.values["HOST"], command], stdin)
 
 
 def run() -> None:

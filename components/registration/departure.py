@@ -1,0 +1,96 @@
+"""What becomes of a prepared host once it has left oned: whether its preparation is taken back, and how that is told.
+
+Everything is decided when the host goes, from the configuration of that moment: the way to it, the fleet's `onRemoval`, and
+`fleet.lost`, the way out when the machine is gone for good. Of the host that has left the configuration only what its
+resource keeps is known: login, pinned key, and an `onRemoval` of its own. The work itself is `components/preparing/undoing.py`,
+imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from components.registration import names
+from components.registration.errors import HostNotCleaned
+
+log = logging.getLogger("opennebula.registration")
+
+
+class OnRemoval(StrEnum):
+    """What becomes of the preparation."""
+
+    KEEP = "keep"
+    CLEAN = "clean"
+    UNINSTALL = "uninstall"
+    """The node package goes too, if the preparation installed it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Departure:
+    """As the configuration has it now. `private_key` None: the agent of $SSH_AUTH_SOCK."""
+
+    usual: OnRemoval = OnRemoval.KEEP
+    lost: frozenset[str] = frozenset()
+    endpoints: frozenset[str] = frozenset()
+    """`address:port` of all hosts that are declared."""
+    ssh: str = "{}"
+    private_key: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, get: Callable[[str], Any], fleet: Any, hosts: Mapping[str, Mapping[str, Any]]) -> Departure:
+        """`hosts` by name, each as it is declared. What cannot be read takes nothing back."""
+        given: Mapping[str, Any] = fleet if isinstance(fleet, Mapping) else {}
+        usual, lost = str(given.get("onRemoval", "")), given.get("lost")
+        ssh, key = get(names.CONFIG_SSH), get(names.CONFIG_SSH_KEY)
+        return cls(
+            usual=OnRemoval(usual) if usual in list(OnRemoval) else OnRemoval.KEEP,
+            lost=frozenset(map(str, lost)) if isinstance(lost, list) else frozenset(),
+            endpoints=frozenset(
+                f"{host.get('address') or name}:{host.get('port', 22)}" for name, host in hosts.items()
+            ),
+            ssh=ssh if isinstance(ssh, str) and ssh else "{}",
+            private_key=str(key) if key else None,
+        )
+
+    def take_back(self, props: Mapping[str, Any], *, with_the_stack: bool) -> None:
+        """After the host has left oned. `with_the_stack`: everything goes. Raises HostNotCleaned.
+
+        A host that is declared under another name, a renamed entry, is prepared and stays so.
+        """
+        name, login = str(props["name"]), str(props.get("login") or "")
+        own = props.get("on_removal")
+        wanted = OnRemoval(own) if own else self.usual
+        if wanted is OnRemoval.KEEP:
+            return
+        if name in self.lost:
+            log.warning("host %s is said to be lost: what was prepared on it is not taken back", name)
+            return
+        if not with_the_stack and login.partition("@")[2] in self.endpoints:
+            log.warning("host %s stays prepared: the configuration has the machine under another name", name)
+            return
+        # Pydantic and the SSH side are needed by nobody else here.
+        from components.host_settings import SshSettings, way
+        from components.preparing.undoing import NotUndone, undo
+        from components.preparing.values import Endpoint
+
+        out = f"if the machine is gone for good, add {name} to opennebula:fleet.lost and repeat the command"
+        what = f"host {name!r} has left oned, but what was prepared on it is still there"
+        if not (login and props.get("host_key")):
+            cause = "the state is of an earlier program and has no login of the host"
+            raise HostNotCleaned(what, cause, then=f"take back by hand what docs/guides/hosts.md lists; then, or {out}")
+        at = Endpoint.parse(login, str(props["host_key"]))
+        try:
+            undo(
+                name,
+                at,
+                way(SshSettings.model_validate_json(self.ssh)),
+                self.private_key,
+                uninstall=wanted is OnRemoval.UNINSTALL,
+            )
+        except NotUndone as error:
+            raise HostNotCleaned(what, str(error), then=f"repeat the command; {out}") from None
+        log.warning("host %s: what was prepared on it is taken back", name)

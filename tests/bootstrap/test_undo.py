@@ -1,0 +1,140 @@
+"""Taking a preparation back, as text and as functions run by sh without root: what goes, and above all what stays."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.bootstrap.undo import render_undo
+from lab.paths import PROJECT
+
+_CALL = "undo </dev/null\n"
+BEGIN, END = (
+    "# BEGIN opennebula control plane (kept by one-bootstrap)",
+    "# END opennebula control plane",
+)
+
+
+def _run(command: str, *, uninstall: bool = False, check: bool = True) -> subprocess.CompletedProcess[str]:
+    functions = render_undo("kvm-1", uninstall=uninstall).removesuffix(_CALL)
+    script = f"{functions}STEP=here\n{command}\nprintf 'changes=%s\\n' \"$CHANGES\"\n"
+    return subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, timeout=30, check=check)
+
+
+@given(name=st.one_of(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1), st.just("'; reboot; '")))
+@settings(max_examples=50, deadline=None)
+def test_a_name_is_a_value_and_a_text_cut_off_does_nothing(name: str) -> None:
+    script = render_undo(name, uninstall=True)
+    header = script[: script.index("set -eu\n")]
+    done = subprocess.run(
+        ["sh", "-s"], input=f'{header}printf %s "$PLAN_NAME"', capture_output=True, text=True, check=True
+    )
+    assert done.stdout == name
+    assert script.count(_CALL) == 1 and script.endswith(_CALL)
+
+
+def test_one_text_for_every_host_and_level() -> None:
+    first, second = (render_undo(name, uninstall=False) for name in ("kvm-1", "lxc-9"))
+    assert first.replace("kvm-1", "lxc-9") == second
+    changed = [
+        pair
+        for pair in zip(first.splitlines(), render_undo("kvm-1", uninstall=True).splitlines(), strict=True)
+        if len(set(pair)) > 1
+    ]
+    assert changed == [("PLAN_UNINSTALL=''", "PLAN_UNINSTALL=yes")]
+
+
+def test_it_never_names_libvirt_or_a_datastore() -> None:
+    """Beside AppArmor's file of that name, from which our own block goes; and guests are only looked for."""
+    text = (PROJECT / "components/bootstrap/shell/undo.sh").read_text()
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    named = [line.strip() for line in lines if "libvirt" in line or "virsh" in line or "datastore" in line]
+    assert named == [
+        "'look with virsh -c qemu:///system list and lxc-ls on the host; move or end them, then run it again'",
+        "for file in libvirt-qemu.d/opennebula libvirt-qemu; do",
+        "drop_block /etc/apparmor.d/local/abstractions/libvirt-qemu",
+    ]
+
+
+def test_our_block_goes_and_other_lines_stay(tmp_path: Path) -> None:
+    file = tmp_path / "authorized_keys"
+    file.write_text(f"ssh-ed25519 mine\n{BEGIN}\nssh-ed25519 theirs\n{END}\n# note\n")
+    file.chmod(0o640)
+    assert _run(f"drop_block {file}").stdout == "changes=here\n"
+    assert file.read_text() == "ssh-ed25519 mine\n# note\n"
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert _run(f"drop_block {file}").stdout == "changes=\n"
+
+
+def test_a_file_that_we_made_goes_with_its_block(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text(f"{BEGIN}\nHost x\n{END}\n")
+    assert _run(f"drop_block {file}; drop_block {tmp_path}/none").stdout == "changes=here\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_block_is_told_and_left(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text(f"{BEGIN}\nHost x\n")
+    done = _run(f"drop_block {file}", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"one-bootstrap: kvm-1: here: {file} has our first marker line but not the last; next: "
+    )
+    assert file.read_text() == f"{BEGIN}\nHost x\n"
+
+
+def test_what_is_behind_a_symbolic_link_is_nobodys_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text(f"{BEGIN}\nHost x\n{END}\n")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    assert _run(f"drop_block {tmp_path}/link").stdout == "changes=\n"
+
+
+def test_the_record_has_each_thing_once_and_by_kind(tmp_path: Path) -> None:
+    record = tmp_path / "made"
+    rule = 'rule family="ipv4" source address="10.0.0.0/8" port port="5900-32767" protocol="tcp" accept'
+    out = _run(
+        f"MADE={record}; recorded file; made file /a; made file /b; made file /a; made firewalld '{rule}'\n"
+        "recorded file; recorded firewalld; recorded directory"
+    ).stdout
+    assert out == f"/a\n/b\n{rule}\nchanges=\n"
+    assert record.read_text() == f"file /a\nfile /b\nfirewalld {rule}\n"
+
+
+@pytest.mark.parametrize(("uninstall", "left"), [(False, "package opennebula-node-kvm\n"), (True, None)])
+def test_a_package_that_stays_stays_in_the_record(tmp_path: Path, uninstall: bool, left: str | None) -> None:
+    if os.getuid() != 0:
+        pytest.skip("the record is root's")
+    record = tmp_path / "made"
+    record.write_text("file /a\npackage opennebula-node-kvm\n")
+    _run(f"MADE={record}; undo_record", uninstall=uninstall)
+    assert (record.read_text() if record.exists() else None) == left
+
+
+def test_of_a_users_processes_only_those_meant_are_ended_and_never_our_own(tmp_path: Path) -> None:
+    """As this user, in place of oneadmin, with words that no other process of the machine has."""
+    word = f"{tmp_path.name}-{uuid.uuid4()}"
+    meant = subprocess.Popen(["sh", "-c", f"sleep 60; : /im/{word}"])
+    other = subprocess.Popen(["sh", "-c", "sleep 60; : guest"])
+    try:
+        # The shell that reads the script is itself started with words that fit, and so is the one above it.
+        functions = (
+            render_undo("kvm-1", uninstall=False).removesuffix(_CALL).replace("ONE_ID=9869", f"ONE_ID={os.getuid()}")
+        )
+        file = tmp_path / "script"
+        file.write_text(f"{functions}STEP=here\nundo_end '*/im/{word}*'\nprintf '%s\\n' \"$CHANGES\"\n")
+        command = ["sh", "-c", f"sh {file} /im/{word}; : /im/{word}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        assert done.stdout == "here\n"
+        assert meant.wait(5) == -15
+        assert other.poll() is None
+    finally:
+        for process in (meant, other):
+            process.kill()
+            process.wait()

@@ -1,0 +1,73 @@
+"""A preparation taken back over real SSH: one connection, the key in an agent, nothing left here."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import pytest
+
+from components.preparing import undoing
+from components.preparing.undoing import NotUndone, undo
+from components.preparing.values import Endpoint
+from tests.lab.plugins.conftest import Sshd, free_port
+from tests.preparing.conftest import Bench, endpoint
+from tests.preparing.test_preparation import another_key
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where files of a run go; and in place of the real script, which would clean this machine, one that writes a note."""
+    note = tmp_path / "note"
+    monkeypatch.setattr(undoing, "_PLACE", tmp_path / "prepare")
+    monkeypatch.setattr(
+        undoing,
+        "render_undo",
+        lambda name, *, uninstall: (
+            f"echo '{name} {uninstall}' >>{note}\n[ '{name}' != bad ] || {{ echo "
+            "'one-bootstrap: bad: mounts: /data is busy; next: fuser -vm /data on the host' >&2; exit 1; }\n"
+        ),
+    )
+    return tmp_path
+
+
+def test_it_runs_on_the_host_with_the_stacks_key_and_leaves_nothing_here(
+    bench: Bench, host: Sshd, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    for uninstall in (False, True):
+        undo("kvm-1", endpoint(host), bench.way(agent=""), host.private_key, uninstall=uninstall)
+    assert (place / "note").read_text() == "kvm-1 False\nkvm-1 True\n"
+    assert list((place / "prepare").iterdir()) == []
+    assert len(undoing._agents) == 1
+    assert host.log.read_text().count("Accepted publickey") == 2
+
+
+def test_without_a_key_the_agent_of_the_environment(
+    bench: Bench, host: Sshd, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", bench.agent)
+    undo("kvm-1", endpoint(host), bench.way(agent=""), None, uninstall=False)
+    assert (place / "note").read_text() == "kvm-1 False\n"
+
+
+def test_the_hosts_own_words_are_the_error(bench: Bench, host: Sshd, place: Path) -> None:
+    with pytest.raises(NotUndone) as caught:
+        undo("bad", endpoint(host), bench.way(), host.private_key, uninstall=False)
+    assert str(caught.value) == "one-bootstrap: bad: mounts: /data is busy; next: fuser -vm /data on the host"
+    assert list((place / "prepare").iterdir()) == []
+
+
+def test_a_dead_host_and_a_changed_key_are_told(bench: Bench, host: Sshd, place: Path) -> None:
+    nobody = Endpoint(getpass.getuser(), "127.0.0.1", free_port(), another_key())
+    with pytest.raises(NotUndone, match=r"kvm-1: unreachable: .*connection refused.*; next: "):
+        undo("kvm-1", nobody, bench.way(), host.private_key, uninstall=False)
+    with pytest.raises(NotUndone, match="host key mismatch"):
+        undo("kvm-1", endpoint(host, host_key=another_key()), bench.way(), host.private_key, uninstall=False)
+    assert not (place / "note").exists()
+
+
+def test_a_key_that_is_none_is_told_without_it(bench: Bench, host: Sshd, place: Path) -> None:
+    with pytest.raises(NotUndone, match="ssh-add refuses") as caught:
+        undo("kvm-1", endpoint(host), bench.way(), "no key at all", uninstall=False)
+    assert "no key at all" not in str(caught.value)

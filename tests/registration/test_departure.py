@@ -1,0 +1,104 @@
+"""Whether a host that has left oned is taken back: read from the configuration of the moment in which it goes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from components.preparing import undoing
+from components.preparing.values import Endpoint, Way
+from components.registration import names
+from components.registration.declared import Declared
+from components.registration.errors import HostNotCleaned
+
+KEY = "ssh-ed25519 AAAA"
+PROPS = {"name": "kvm-9", "login": "deploy@192.0.2.9:22", "host_key": KEY}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the SSH side is asked for."""
+    calls: list[tuple[Any, ...]] = []
+
+    def undo(name: str, endpoint: Endpoint, way: Way, private_key: str | None, *, uninstall: bool) -> None:
+        calls.append((name, endpoint, way.connect, private_key, uninstall))
+
+    monkeypatch.setattr(undoing, "undo", undo)
+    return calls
+
+
+def take_back(props: dict[str, Any], *, with_the_stack: bool = False, **config: Any) -> None:
+    values = {"fleet": {"onRemoval": "clean"}, **config}
+    texts = {
+        f"opennebula:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in values.items()
+    }
+    Declared.read(texts.get).departure.take_back({**PROPS, **props}, with_the_stack=with_the_stack)
+
+
+def test_off_by_default(asked: list[tuple[Any, ...]]) -> None:
+    take_back({}, fleet={})
+    take_back({}, fleet={"onRemoval": "keep"})
+    take_back({"on_removal": "keep"})
+    take_back({}, fleet="nonsense")
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("own", "fleet", "uninstall"),
+    [(None, "clean", False), (None, "uninstall", True), ("clean", "keep", False), ("uninstall", "clean", True)],
+)
+def test_a_hosts_own_wish_before_the_fleets(
+    asked: list[tuple[Any, ...]], own: str | None, fleet: str, uninstall: bool
+) -> None:
+    take_back({"on_removal": own}, fleet={"onRemoval": fleet}, ssh={"dialTimeout": 2}, sshPrivateKey="the key")
+    assert asked == [("kvm-9", Endpoint("deploy", "192.0.2.9", 22, KEY), 2, "the key", uninstall)]
+
+
+def test_without_a_key_the_agent_is_used(asked: list[tuple[Any, ...]]) -> None:
+    take_back({})
+    assert [call[3] for call in asked] == [None]
+
+
+def test_a_lost_host_is_not_asked(asked: list[tuple[Any, ...]]) -> None:
+    take_back({}, fleet={"onRemoval": "clean", "lost": ["kvm-9"]})
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"hosts": [{"name": "new-name", "address": "192.0.2.9", "kind": "kvm"}]},
+        {"hosts": [{"name": "new-name", "address": "192.0.2.9", "port": 22, "kind": "kvm"}]},
+        {"hostGroups": {"rack": {"kind": "kvm", "members": "k-[1-3]", "addresses": "192.0.2.8"}}},
+    ],
+)
+def test_a_machine_that_is_declared_under_another_name_stays_prepared(
+    asked: list[tuple[Any, ...]], config: dict[str, Any]
+) -> None:
+    take_back({}, **config)
+    assert asked == []
+    take_back({}, with_the_stack=True, **config)
+    assert len(asked) == 1
+
+
+def test_another_port_is_another_machine(asked: list[tuple[Any, ...]]) -> None:
+    take_back({}, hosts=[{"name": "behind-a-nat", "address": "192.0.2.9", "port": 2222, "kind": "kvm"}])
+    assert len(asked) == 1
+
+
+def test_what_cannot_be_done_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_given: object, **_more: object) -> None:
+        raise undoing.NotUndone("one-prepare: kvm-9: unreachable: no route to host; next: mend the network")
+
+    monkeypatch.setattr(undoing, "undo", refuse)
+    with pytest.raises(HostNotCleaned, match=r"has left oned.*no route.*add kvm-9 to opennebula:fleet\.lost"):
+        take_back({})
+    with pytest.raises(HostNotCleaned, match=r"no login of the host.*fleet\.lost"):
+        take_back({"login": None})
+
+
+def test_the_key_is_in_no_text_of_the_settings() -> None:
+    texts = {names.CONFIG_SSH_KEY: "-----BEGIN the key"}
+    assert "the key" not in repr(Declared.read(texts.get))
