@@ -46,9 +46,10 @@ def table(results: Results) -> str:
     prepared = results.get("prepared", {})
     if contenders := prepared.get("contenders"):
         title = f"{prepared['hosts']} hosts prepared and registered"
-        lines += ["", f"{title:<44} {'seconds':>8} {'CPU-s':>8} {'rounds':>6}"]
+        lines += ["", f"{title:<44} {'seconds':>8} {'× floor':>8} {'CPU-s':>8} {'rounds':>6}"]
+        floor = contenders.get("floor", {}).get("wall")
         start = {"ours, no hosts: the engine's start": prepared["engine start"]} if "engine start" in prepared else {}
-        lines += [_contender(name, sample) for name, sample in {**contenders, **start}.items()]
+        lines += [_contender(name, sample, floor) for name, sample in {**contenders, **start}.items()]
         lines.append("seconds are medians of the rounds; CPU-s are the client's, not the hosts'")
     return "\n".join(lines)
 
@@ -58,6 +59,7 @@ def _row(name: str, operations: Mapping[str, Any]) -> str:
     return f"{name:<44} " + " ".join(f"{'–' if cell is None else f'{cell:.1f}':>8}" for cell in cells)
 
 
-def _contender(name: str, sample: Mapping[str, Any]) -> str:
-    cells = f"{sample['wall']:>8.1f} {sample['cpu']:>8.1f} {len(sample['walls']):>6}"
+def _contender(name: str, sample: Mapping[str, Any], floor: float | None) -> str:
+    ratio = f"{sample['wall'] / floor:.1f}" if floor else "–"
+    cells = f"{sample['wall']:>8.1f} {ratio:>8} {sample['cpu']:>8.1f} {len(sample['walls']):>6}"
     return f"{name:<44} {cells}  {LACKS.get(name, '')}".rstrip()

@@ -183,3 +183,15 @@ def test_calls_and_connections_are_counted_whoever_makes_them() -> None:
                 assert client.one.host.info("x" * 70_000) == "x"
             assert (counter.calls, counter.most) == (4, 3)
         server.shutdown()
+
+
+def test_the_table_tells_what_each_contender_took_beside_the_floor() -> None:
+    sample = {"wall": 10.0, "cpu": 5.0, "memory": 1.0, "load": 0.1}
+    prepared: dict[str, Any] = {"hosts": 7, "starts": [{**sample, "wall": 4.0}]}
+    prepared["samples"] = {"floor": [sample], "ours": [{**sample, "wall": wall} for wall in (20.0, 24.0, 40.0)]}
+    compare(prepared)
+    lines = {line[:44].rstrip(): line[44:].split() for line in report.table({"prepared": prepared}).splitlines()}
+    assert lines["7 hosts prepared and registered"][0] == "seconds"
+    assert lines["ours"] == ["24.0", "2.4", "5.0", "3"]
+    assert lines["floor"][:4] == ["10.0", "1.0", "5.0", "1"]
+    assert lines["ours, no hosts: the engine's start"] == ["4.0", "0.4", "5.0", "1"]
