@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bench.hosts import report, work
+from bench.hosts import measure, report, work
 from bench.hosts.__main__ import compare
 from bench.hosts.arithmetic import exponent, middle, ratios, slope
 from bench.hosts.counter import counting
@@ -195,3 +195,10 @@ def test_the_table_tells_what_each_contender_took_beside_the_floor() -> None:
     assert lines["ours"] == ["24.0", "2.4", "5.0", "3"]
     assert lines["floor"][:4] == ["10.0", "1.0", "5.0", "1"]
     assert lines["ours, no hosts: the engine's start"] == ["4.0", "0.4", "5.0", "1"]
+
+
+def test_memory_is_counted_in_kib() -> None:
+    before = measure._resident()
+    held = bytearray(os.urandom(64 * 2**20))
+    assert 60 * 1024 < measure._resident() - before < 80 * 1024
+    assert held
