@@ -1,14 +1,14 @@
-"""`make bench BENCH=hosts`. PARTS (registration, growth, prepare, ansible) and HOSTS (of the preparation) choose less.
+"""`make bench BENCH=hosts`. PARTS (registration, growth, prepare, ansible), HOSTS (of the preparation) and ROUNDS choose less or more.
 
-Every time is one of an operation whose end an independent look has confirmed. Figures are reported, never asserted: the
-machine decides them, so its load stands beside each. Endpoints, oned (the stand-in, with a MariaDB of its own), state and
-all files are made by the run and gone with it.
+Every time is one of an operation whose end an independent look has confirmed. ROUNDS are those of ours and of the floor,
+which take seconds; what takes minutes is measured once. Figures are reported, never asserted: the machine decides them, so
+its load stands beside each. Endpoints, oned (the stand-in, with a MariaDB of its own), state and all files are made by the
+run and gone with it.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import subprocess
@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.hosts import endpoints, others, report, tools, work
+from bench.hosts.arithmetic import exponent, middle, ratios, slope
+from bench.hosts.counter import counting
 from bench.hosts.endpoints import Host
 from bench.hosts.measure import Sample, measured
 from bench.hosts.oned import Oned
@@ -34,42 +36,63 @@ PARTS = ("registration", "growth", "prepare", "ansible")
 TUNED: dict[str, Any] = {"parallel": 64, "per_second": 200}
 DEFAULT: dict[str, Any] = {"parallel": None, "per_second": 30}
 PASSWORD = LocalOned.session.partition(":")[2]
+OPERATIONS = ("create", "no-op", "destroy")
 
 
 class Bench:
     """One run: where things are, and what was found so far."""
 
-    def __init__(self, place: Path, oned: LocalOned) -> None:
-        self._place, self._oned = place, oned
-        self.results: dict[str, Any] = {}
+    def __init__(self, place: Path, oned: LocalOned, rounds: int) -> None:
+        self._place, self._oned, self.rounds = place, oned, rounds
+        self.results: dict[str, Any] = {"rounds": rounds}
         self._number = 0
 
     def look(self) -> Oned:
         """A connection of its own."""
         return Oned(self._oned.endpoint, self._oned.session)
 
-    def ours(self, **how: Any) -> Ours:
+    def ours(self, *, url: str | None = None, **how: Any) -> Ours:
         """A stack from nothing."""
         self._number += 1
         place = self._place / f"stack-{self._number}"
         place.mkdir()
-        return Ours(place, self._oned.endpoint, PASSWORD, **how)
+        return Ours(place, url or self._oned.endpoint, PASSWORD, **how)
 
-    def registration(self, count: int, name: str, **how: Any) -> dict[str, Any]:
+    def registration(self, count: int, name: str, rounds: int = 1, **how: Any) -> dict[str, Any]:
         """Create, again, and away; each confirmed."""
-        stack, hosts = self.ours(**how), nowhere(count)
-        names = [host.name for host in hosts]
-        found: dict[str, Any] = {}
-        for operation, run, wanted in (
-            ("create", partial(stack.up, hosts), names),
-            ("no-op", partial(stack.up, hosts), names),
-            ("destroy", stack.destroy, []),
-        ):
-            found[operation] = self.confirmed(f"{name}, {count} hosts, {operation}", run, wanted).as_json()
-            if operation == "create":
-                found["state bytes a host"] = max(stack.of_hosts())
+        hosts = nowhere(count)
+        samples: dict[str, list[dict[str, float]]] = {operation: [] for operation in OPERATIONS}
+        for _ in range(rounds):
+            stack = self.ours(**how)
+            for operation, sample in self._operations(stack, hosts, f"{name}, {count} hosts"):
+                samples[operation].append(sample.as_json())
+        found = {operation: middle(each) for operation, each in samples.items()}
         self.results.setdefault("registration", {}).setdefault(str(count), {})[name] = found
         return found
+
+    def _operations(self, stack: Ours, hosts: list[Host], name: str) -> list[tuple[str, Sample]]:
+        names = [host.name for host in hosts]
+        up = partial(stack.up, hosts)
+        runs: tuple[Callable[[], object], ...] = (up, up, stack.destroy)
+        return [
+            (operation, self.confirmed(f"{name}, {operation}", run, [] if operation == "destroy" else names))
+            for operation, run in zip(OPERATIONS, runs, strict=True)
+        ]
+
+    def calls(self, count: int) -> None:
+        """What oned sees of a registration; not timed, for whoever counts is in the way."""
+        hosts = nowhere(count)
+        with counting(self._oned.port) as (url, counter):
+            stack = self.ours(url=url, **TUNED)
+            self.confirmed(f"ours, counted, {count} hosts", partial(stack.up, hosts), [host.name for host in hosts])
+            calls = counter.calls
+            stack.destroy()
+        self.results["oned"] = {
+            "hosts": count,
+            "calls": calls,
+            "calls over 2 a host": calls - 2 * count,
+            "connections": counter.most,
+        }
 
     def confirmed(self, what: str, run: Callable[[], object], names: Sequence[str]) -> Sample:
         """Measure, then look at oned. Raises RuntimeError when the end is not what it should be."""
@@ -79,18 +102,17 @@ class Bench:
         say(f"{what}: {sample.wall:.1f} s")
         return sample
 
-    def prepared(self, fleet: endpoints.Fleet, name: str, run: Callable[[], object], *, keep: bool = False) -> Sample:
+    def prepared(
+        self, fleet: endpoints.Fleet, name: str, run: Callable[[], object], steps: Sequence[work.Step] = work.STEPS
+    ) -> None:
         """The same from untouched endpoints and an empty oned, and the files looked at as well."""
         work.forget(fleet.hosts)
         self.look().clear()
         sample = self.confirmed(f"{name}, {len(fleet.hosts)} hosts", run, [host.name for host in fleet.hosts])
-        if undone := work.undone(fleet.hosts):
+        if undone := work.undone(fleet.hosts, steps):
             raise RuntimeError(f"{name}: not prepared: {', '.join(undone[:5])}")
-        found = self.results.setdefault("prepared", {"hosts": len(fleet.hosts), "contenders": {}})
-        found["contenders"][name] = sample.as_json()
-        if not keep:
-            self.look().clear()
-        return sample
+        found = self.results.setdefault("prepared", {"hosts": len(fleet.hosts), "samples": {}})
+        found["samples"].setdefault(name, []).append(sample.as_json())
 
 
 def nowhere(count: int) -> list[Host]:
@@ -102,50 +124,64 @@ def nowhere(count: int) -> list[Host]:
 
 
 def registration(bench: Bench) -> None:
-    """100 hosts at the default and tuned; 1,000 with no checkpoints; the floor for both."""
+    """100 hosts at the default and tuned; 1,000 with no checkpoints; the floor for both; what oned sees of it."""
     for count in (100, 1000):
         hosts = [host.name for host in nowhere(count)]
         sample = bench.confirmed(f"floor, {count} hosts", partial(others.register, bench.look, hosts, 8), hosts)
         bench.look().clear()
         bench.results.setdefault("registration", {}).setdefault(str(count), {})["floor"] = {"create": sample.as_json()}
-    small = bench.registration(100, "ours", **DEFAULT)
-    bench.registration(100, "ours, tuned", **TUNED)
+    small = bench.registration(100, "ours", bench.rounds, **DEFAULT)
+    bench.registration(100, "ours, tuned", bench.rounds, **TUNED)
+    bench.calls(100)
     large = bench.registration(1000, "ours, no checkpoints", fast=True, **TUNED)
-    bench.results["memory"] = round((large["create"]["memory"] - small["create"]["memory"]) / 900, 3)
+    bench.results["memory"] = round(slope(100, small["create"]["memory"], 1000, large["create"]["memory"]), 3)
 
 
 def growth(bench: Bench) -> None:
     """The exponent of the times that a user sees, between 50 and 400 hosts."""
     few, many = (bench.registration(count, "ours, tuned", **TUNED)["create"]["wall"] for count in (50, 400))
-    bench.results["growth"] = round(math.log(many / few) / math.log(400 / 50), 3)
+    bench.results["growth"] = round(exponent(50, few, 400, many), 3)
 
 
 def prepare(bench: Bench, place: Path, count: int) -> None:
     """From untouched endpoints to registered hosts."""
     fleet = endpoints.start(place, count)
+    given = (fleet, bench.look, place)
     try:
-        given = (fleet, fleet.hosts, bench.look, place, 0.0)
-        bench.prepared(fleet, "floor", partial(others.floor, *given))
-        nothing = bench.ours(**DEFAULT)
-        start = bench.confirmed("ours, no hosts", partial(nothing.up, ()), ())
-        for name, how in (("ours", DEFAULT), ("ours, tuned", TUNED)):
-            stack = bench.ours(**how)
-            up = partial(stack.up, fleet.hosts, seconds=0.0, key=fleet.private_key)
-            bench.prepared(fleet, name, up, keep=True)
-            bench.results["prepared"]["state"] = max(stack.of_hosts())
-            stack.destroy()
-        bench.results["prepared"]["engine start"] = start.as_json()
+        for _ in range(bench.rounds):
+            bench.prepared(fleet, "floor", partial(others.floor, *given))
+            for name, how in (("ours", DEFAULT), ("ours, tuned", TUNED)):
+                stack = bench.ours(**how)
+                bench.prepared(fleet, name, partial(stack.up, fleet.hosts, key=fleet.private_key))
+                bench.results["prepared"]["state"] = max(stack.of_hosts())
+                bench.results["prepared"]["resources"] = stack.leaves()
+                stack.destroy()
+            start = bench.confirmed("ours, no hosts", partial(bench.ours(**DEFAULT).up, ()), ())
+            bench.results["prepared"].setdefault("starts", []).append(start.as_json())
         bench.prepared(fleet, "ssh and XML-RPC loop", partial(others.loop, *given))
         if "ansible" in chosen():
+            once = partial(others.ansible, *given)
+            bench.prepared(
+                fleet, "Ansible, forks 50, the script as one task", partial(once, forks=50, playbook="script.yaml")
+            )
             for forks in (5, 50):
-                bench.prepared(fleet, f"Ansible, forks {forks}", partial(others.ansible, *given, forks=forks))
+                five = partial(once, forks=forks, tags="five")
+                bench.prepared(fleet, f"Ansible, forks {forks}, five of the steps", five, work.FIVE)
+            bench.prepared(fleet, "Ansible, forks 5", partial(once, forks=5))
     finally:
         fleet.stop()
-    walls = {name: sample["wall"] for name, sample in bench.results["prepared"]["contenders"].items()}
-    ours = min(walls["ours"], walls["ours, tuned"])
-    bench.results["prepared"]["ratio to floor"] = round((ours - start.wall) / walls["floor"], 2)
-    if ansible := walls.get("Ansible, forks 5"):
-        bench.results["prepared"]["ratio to ansible"] = round(ours / ansible, 3)
+        compare(bench.results.get("prepared", {}))
+
+
+def compare(prepared: dict[str, Any]) -> None:
+    """Medians, and ours beside all others; of whatever there is, should a run end early."""
+    samples = prepared.get("samples", {})
+    prepared["contenders"] = {name: middle(each) for name, each in samples.items()}
+    if starts := prepared.get("starts"):
+        prepared["engine start"] = middle(starts)
+        walls = {name: each["wall"] for name, each in prepared["contenders"].items()}
+        found = ratios(walls, prepared["engine start"]["wall"])
+        prepared["ratios"] = {name: round(ratio, 3) for name, ratio in found.items()}
 
 
 def chosen() -> Sequence[str]:
@@ -154,9 +190,12 @@ def chosen() -> Sequence[str]:
 
 def main() -> int:
     """Write bench/results/hosts-<time>.{json,svg} and print the table."""
-    parts, count = chosen(), int(os.environ.get("HOSTS") or 100)
+    parts, count, rounds = chosen(), int(os.environ.get("HOSTS") or 100), int(os.environ.get("ROUNDS") or 3)
     if unknown := set(parts) - set(PARTS):
         print(f"error: PARTS={','.join(sorted(unknown))} is unknown; next: some of {','.join(PARTS)}", file=sys.stderr)
+        return 1
+    if count < 1 or rounds < 1:
+        print(f"error: HOSTS={count} ROUNDS={rounds}: both are at least 1; next: leave them out", file=sys.stderr)
         return 1
     if "ansible" in parts:
         tools.python(tools.ANSIBLE)  # before any clock starts
@@ -164,7 +203,7 @@ def main() -> int:
     folder.mkdir(exist_ok=True)
     file = folder / f"hosts-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     with tempfile.TemporaryDirectory(prefix="bench-hosts-") as made, running_oned() as oned:
-        bench = Bench(Path(made), oned)
+        bench = Bench(Path(made), oned, rounds)
         try:
             if "registration" in parts:
                 registration(bench)

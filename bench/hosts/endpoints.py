@@ -55,8 +55,8 @@ def start(place: Path, count: int, port: int = PORT) -> Fleet:
     hosts, table = [], {}
     for number in range(count):
         home = place / f"host-{number:04d}"
-        for inside in ("etc/sudoers.d", "etc/one", "var/lib/one/.ssh"):
-            (home / "root" / inside).mkdir(parents=True)
+        for inside in ("root", "login"):
+            (home / inside).mkdir(parents=True)
         key = asyncssh.generate_private_key("ssh-ed25519")
         key.write_private_key(str(home / "key"))
         (home / "key").chmod(0o600)
@@ -67,7 +67,8 @@ def start(place: Path, count: int, port: int = PORT) -> Fleet:
             "StrictModes no",
             "UsePAM no",
             "PidFile none",
-            f"SetEnv ONE_ROOT={home / 'root'}",
+            # HOME: what root's own .bashrc on this machine does (bash reads it under sshd) is no part of any host.
+            f"SetEnv ONE_ROOT={home / 'root'} HOME={home / 'login'}",
             "Subsystem sftp internal-sftp",
         )
         (home / "sshd_config").write_text("\n".join(lines) + "\n")

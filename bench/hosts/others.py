@@ -17,6 +17,7 @@ from bench.hosts import tools, work
 from bench.hosts.endpoints import Fleet, Host
 from bench.hosts.oned import DRIVER, Oned
 
+LIMIT = 1800  # seconds for one playbook
 _HERE = Path(__file__).resolve().parent
 _OPTIONS = ("BatchMode=yes", "StrictHostKeyChecking=yes", "GlobalKnownHostsFile=none", "ConnectTimeout=30")
 
@@ -50,30 +51,36 @@ def register(new: Callable[[], Oned], names: Sequence[str], width: int) -> None:
         list(pool.map(one, [name for name in names if name not in there]))
 
 
-def floor(fleet: Fleet, hosts: Sequence[Host], new: Callable[[], Oned], place: Path, seconds: float) -> None:
+def floor(fleet: Fleet, new: Callable[[], Oned], place: Path) -> None:
     """One ssh for each host with one script, 64 at once, then eight threads that register. Nothing can do less."""
-    known, text = known_hosts(fleet, place), work.script(seconds)
+    known, text = known_hosts(fleet, place), work.script()
 
     def prepare(host: Host) -> None:
         subprocess.run([*ssh(fleet, known, host), "sh -s"], input=text, text=True, check=True, capture_output=True)
 
     with ThreadPoolExecutor(64) as pool:
-        list(pool.map(prepare, hosts))
-    register(new, [host.name for host in hosts], 8)
+        list(pool.map(prepare, fleet.hosts))
+    register(new, [host.name for host in fleet.hosts], 8)
 
 
-def loop(fleet: Fleet, hosts: Sequence[Host], new: Callable[[], Oned], place: Path, seconds: float) -> None:
+def loop(fleet: Fleet, new: Callable[[], Oned], place: Path) -> None:
     """What people write first: one host after the other, ssh and a call."""
-    known, text = known_hosts(fleet, place), work.script(seconds)
-    for host in hosts:
+    known, text = known_hosts(fleet, place), work.script()
+    for host in fleet.hosts:
         subprocess.run([*ssh(fleet, known, host), "sh -s"], input=text, text=True, check=True, capture_output=True)
         register(new, [host.name], 1)
 
 
 def ansible(
-    fleet: Fleet, hosts: Sequence[Host], new: Callable[[], Oned], place: Path, seconds: float, *, forks: int
+    fleet: Fleet,
+    new: Callable[[], Oned],
+    place: Path,
+    *,
+    forks: int,
+    playbook: str = "playbook.yaml",
+    tags: str = "all",
 ) -> None:
-    """The same five steps as tasks, with one-deploy's settings (pipelining, ControlPersist 60 s); then the same threads."""
+    """A playbook of this directory with one-deploy's settings (pipelining, ControlPersist 60 s); then the same threads."""
     python = tools.python(tools.ANSIBLE)
     known = known_hosts(fleet, place)
     # A path of its own: ControlPersist's sockets must be new for every run, or the second would find them open.
@@ -93,15 +100,18 @@ ssh_args = -F none -o ControlMaster=auto -o ControlPersist=60s {common}
 control_path_dir = {control}
 """
     (place / "ansible.cfg").write_text(settings)
+    (place / "script.sh").write_text(work.script())
     inventory = {
         "all": {
             "vars": {
                 "ansible_user": "root",
-                "ansible_port": hosts[0].endpoint.port,
+                "ansible_port": fleet.hosts[0].endpoint.port,
                 "ansible_ssh_private_key_file": str(fleet.key_file),
-                "seconds": seconds,
+                "script": str(place / "script.sh"),
             },
-            "hosts": {host.name: {"ansible_host": host.endpoint.address, "root": str(host.root)} for host in hosts},
+            "hosts": {
+                host.name: {"ansible_host": host.endpoint.address, "root": str(host.root)} for host in fleet.hosts
+            },
         }
     }
     (place / "inventory.json").write_text(json.dumps(inventory))
@@ -110,14 +120,16 @@ control_path_dir = {control}
         str(python.parent / "ansible-playbook"),
         "-i",
         str(place / "inventory.json"),
-        str(_HERE / "playbook.yaml"),
+        "--tags",
+        tags,
+        str(_HERE / playbook),
     ]
     try:
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=LIMIT, check=False)
         if done.returncode:
             raise RuntimeError(done.stdout[-2000:] + done.stderr[-1000:])
     finally:
         for socket in control.glob("*"):
             stop = ["ssh", "-F", "none", "-o", f"ControlPath={socket}", "-O", "exit", "any"]
             subprocess.run(stop, capture_output=True, check=False)
-    register(new, [host.name for host in hosts], 8)
+    register(new, [host.name for host in fleet.hosts], 8)

@@ -38,7 +38,6 @@ class Ours:
         self, place: Path, url: str, password: str, *, parallel: int | None, per_second: int, fast: bool = False
     ) -> None:
         self._hosts: Sequence[Endpoint] = ()
-        self._seconds: float | None = None
         self._key = ""
         self._parallel = parallel
         state = place / "state"
@@ -74,9 +73,9 @@ class Ours:
         self._stack.set_config(f"{PROJECT_NAME}:api", automation.ConfigValue(api))
         self._stack.set_config(f"{PROJECT_NAME}:apiPassword", automation.ConfigValue(password, secret=True))
 
-    def up(self, hosts: Sequence[Endpoint], *, seconds: float | None = None, key: str = "") -> None:
-        """`seconds` None: registration alone."""
-        self._hosts, self._seconds, self._key = hosts, seconds, key
+    def up(self, hosts: Sequence[Endpoint], *, key: str = "") -> None:
+        """With the private key that hosts let in: prepared and registered. Without: registered alone."""
+        self._hosts, self._key = hosts, key
         self._stack.up(on_output=_nobody, continue_on_error=True, parallel=self._parallel)
 
     def destroy(self) -> None:
@@ -88,24 +87,32 @@ class Ours:
 
     def of_hosts(self) -> list[int]:
         """Bytes of state for each host, all its resources together."""
-        found: dict[str, int] = {}
+        return [sum(sizes) for sizes in self._leaves().values()]
+
+    def leaves(self) -> int:
+        """The most resources that one host has."""
+        return max(len(sizes) for sizes in self._leaves().values())
+
+    def _leaves(self) -> dict[str, list[int]]:
+        """By host, the size of each of its resources."""
+        found: dict[str, list[int]] = {}
         for item in json.loads(self.file.read_text())["checkpoint"]["latest"].get("resources", ()):
             name = item["urn"].rpartition("::")[2]
             if name.startswith("hosts-") and item.get("custom"):
                 host = name.removeprefix("hosts-").removeprefix("prepare-")
-                found[host] = found.get(host, 0) + len(json.dumps(item, separators=(",", ":")))
-        return list(found.values())
+                found.setdefault(host, []).append(len(json.dumps(item, separators=(",", ":"))))
+        return found
 
     def _program(self) -> None:
         parent = pulumi.ComponentResource("opennebula:index:Hosts", "hosts")
         child = pulumi.ResourceOptions(parent=parent)
         way = Way(None, 10, 3, 60, 60, LIMIT, 0, remote_command(HOST, LIMIT))
-        preparations = Preparations("hosts-prepare", way, pulumi.Output.secret(self._key) if self._key else None)
+        preparations = Preparations("hosts-prepare", way, pulumi.Output.secret(self._key))
         with short():
             for host in self._hosts:
                 waits = []
-                if self._seconds is not None:
-                    text = pulumi.Output.from_input(f"# {host.name}\n{work.script(self._seconds)}")
+                if self._key:
+                    text = pulumi.Output.from_input(f"# {host.name}\n{work.script()}")
                     waits = [preparations.command(host.name, host.endpoint, text, child)]
                 Host(
                     f"hosts-{host.name}",

@@ -7,38 +7,61 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from bench.hosts.plan import QUOTED
 from bench.hosts.report import number
 
+OURS, OTHERS = "tab:blue", "tab:gray"
+
 
 def plot(results: dict[str, Any], file: Path) -> None:
     """Two pictures in one: registration by number of hosts, and preparation by contender."""
-    figure = Figure(figsize=(11, 5.5), layout="constrained")
+    figure = Figure(figsize=(14, 6), layout="constrained")
     left, right = figure.subplots(1, 2)
+    _registration(left, results.get("registration", {}))
+    _preparation(right, results.get("prepared", {}))
+    figure.savefig(file)
+
+
+def _registration(axes: Axes, registration: dict[str, Any]) -> None:
     series: dict[str, list[tuple[int, float]]] = {}
-    for count, contenders in results.get("registration", {}).items():
+    for count, contenders in registration.items():
         for name, operations in contenders.items():
             if (wall := number(operations.get("create"))) is not None:
                 series.setdefault(name, []).append((int(count), wall))
     for name, points in series.items():
-        left.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
+        axes.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
     for name, quoted in QUOTED.items():
-        left.plot([float(quoted["hosts"])], [quoted["create"]], marker="x", linestyle="none", label=f"{name} (quoted)")
-    left.set(xscale="log", yscale="log", xlabel="hosts", ylabel="seconds", title="registration, create")
-    left.grid(True, which="both", alpha=0.3)
-    left.xaxis.set_major_formatter(ScalarFormatter())
-    left.yaxis.set_major_formatter(ScalarFormatter())
-    left.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
-    bars = {name: sample["wall"] for name, sample in results.get("prepared", {}).get("contenders", {}).items()}
-    drawn = right.barh(list(bars), list(bars.values()))
-    right.bar_label(drawn, fmt="%.1f s", padding=3, fontsize=8)
-    right.set(xlabel="seconds", title=f"{results.get('prepared', {}).get('hosts', '')} hosts prepared and registered")
-    right.invert_yaxis()
-    right.margins(x=0.15)
-    figure.savefig(file)
+        axes.plot([float(quoted["hosts"])], [quoted["create"]], marker="x", linestyle="none", label=f"{name} (quoted)")
+    axes.set(xscale="log", yscale="log", xlabel="hosts", ylabel="time (s)", title="registered, from nothing")
+    axes.grid(True, which="both", alpha=0.3)
+    axes.set_xticks(sorted({50, 100, 400, 1000} | {count for points in series.values() for count, _ in points}))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ScalarFormatter())
+        axis.set_minor_formatter(NullFormatter())
+    axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+
+
+def _preparation(axes: Axes, prepared: dict[str, Any]) -> None:
+    contenders = sorted(prepared.get("contenders", {}).items(), key=lambda item: float(item[1]["wall"]))
+    walls = [sample["wall"] for _, sample in contenders]
+    spread = [
+        [wall - min(sample["walls"]) for wall, (_, sample) in zip(walls, contenders, strict=True)],
+        [max(sample["walls"]) - wall for wall, (_, sample) in zip(walls, contenders, strict=True)],
+    ]
+    colours = [OURS if name.startswith("ours") else OTHERS for name, _ in contenders]
+    drawn = axes.barh([name for name, _ in contenders], walls, color=colours, xerr=spread, capsize=3)
+    axes.bar_label(drawn, fmt="%.1f s", padding=6, fontsize=9)
+    hosts = prepared.get("hosts", "")
+    axes.set(
+        xlabel="time (s), medians; lines from the shortest to the longest round",
+        title=f"{hosts} hosts prepared and registered, from nothing",
+    )
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
 
 
 if __name__ == "__main__":

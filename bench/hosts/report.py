@@ -32,25 +32,34 @@ def number(found: Any) -> float | None:
 
 def table(results: Results) -> str:
     """The aims beside the figures, then all contenders."""
-    lines = [f"{'aim':<44} {'measured':>10} {'at most':>9}"]
+    width = max(len(aim.what) for aim in AIMS)
+    lines = [f"{'aim':<{width}} {'measured':>10} {'at most':>9}"]
     for aim in AIMS:
         found = figure(results, aim.figure)
         shown = "not run" if found is None else f"{found:.2f}"
         verdict = "" if found is None else "  ok" if found <= aim.limit else "  MISSED"
-        lines.append(f"{aim.what:<44} {shown:>10} {aim.limit:>9g} {aim.unit}{verdict}")
+        lines.append(f"{aim.what:<{width}} {shown:>10} {aim.limit:>9g} {aim.unit}{verdict}")
     for count, contenders in results.get("registration", {}).items():
-        lines += ["", f"registration of {count} hosts, seconds{'':<12} {'create':>8} {'no-op':>8} {'destroy':>8}"]
+        lines += ["", f"{f'registration of {count} hosts, seconds':<44} {'create':>8} {'no-op':>8} {'destroy':>8}"]
         lines += [_row(name, operations) for name, operations in contenders.items()]
         lines += [_row(f"{name} (quoted)", quoted) for name, quoted in QUOTED.items() if str(quoted["hosts"]) == count]
     prepared = results.get("prepared", {})
     if contenders := prepared.get("contenders"):
-        lines += ["", f"{prepared['hosts']} hosts prepared and registered, seconds"]
-        for name, sample in contenders.items():
-            lacks = LACKS.get(name, "")
-            lines.append(f"{name:<44} {sample['wall']:>8.1f}  {lacks}")
+        title = f"{prepared['hosts']} hosts prepared and registered"
+        lines += ["", f"{title:<44} {'seconds':>8} {'× floor':>8} {'CPU-s':>8} {'rounds':>6}"]
+        floor = contenders.get("floor", {}).get("wall")
+        start = {"ours, no hosts: the engine's start": prepared["engine start"]} if "engine start" in prepared else {}
+        lines += [_contender(name, sample, floor) for name, sample in {**contenders, **start}.items()]
+        lines.append("seconds are medians of the rounds; CPU-s are the client's, not the hosts'")
     return "\n".join(lines)
 
 
 def _row(name: str, operations: Mapping[str, Any]) -> str:
     cells = [number(operations.get(operation)) for operation in ("create", "no-op", "destroy")]
     return f"{name:<44} " + " ".join(f"{'–' if cell is None else f'{cell:.1f}':>8}" for cell in cells)
+
+
+def _contender(name: str, sample: Mapping[str, Any], floor: float | None) -> str:
+    ratio = f"{sample['wall'] / floor:.1f}" if floor else "–"
+    cells = f"{sample['wall']:>8.1f} {ratio:>8} {sample['cpu']:>8.1f} {len(sample['walls']):>6}"
+    return f"{name:<44} {cells}  {LACKS.get(name, '')}".rstrip()
