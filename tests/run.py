@@ -125,6 +125,9 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) > 1 or (arguments and arguments[0] not in PARTS):
         print(f"usage: python -m tests.run [{'|'.join(PARTS)}]", file=sys.stderr)
         return 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Also where a shell has told its background jobs to ignore the first: both end the children, fixtures included.
+        signal.signal(number, signal.default_int_handler)
     return PARTS[arguments[0]]() if arguments else everything()
 
 
