@@ -92,8 +92,8 @@ def engine() -> int:
     """Both sides to their end, also when one fails."""
     deployed = sorted(str(path.relative_to(PROJECT)) for path in PROJECT.glob(DEPLOYED))
     sides = (
-        pytest("engine", summary.DEPLOYED, *deployed, before="stack |"),
-        pytest("engine", summary.PARTS, f"--ignore-glob={PROJECT / DEPLOYED}", before="parts |"),
+        pytest("engine", summary.DEPLOYED, "-vv", *deployed, before="stack |"),
+        pytest("engine", summary.PARTS, "-vv", f"--ignore-glob={PROJECT / DEPLOYED}", before="parts |"),
     )
     try:
         return max(side.wait() for side in sides)
