@@ -41,6 +41,8 @@ NEEDED = {
     "/usr/bin/chromium": "chromium",
     "/usr/bin/chromedriver": "chromium-driver",
     "certutil": "libnss3-tools",
+    "/usr/sbin/slapd": "slapd",
+    "ldapadd": "ldap-utils",
 }
 POLICY = Path("/usr/sbin/policy-rc.d")
 
