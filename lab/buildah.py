@@ -58,7 +58,7 @@ class Buildah:
             *(word for mount in mounts for word in ("--volume", mount)),
         )
 
-    def run(self, words: Sequence[str], what: str) -> str:
+    def run(self, words: Sequence[str], what: str, cwd: Path | None = None) -> str:
         """One call, all words after the program's name; its standard output. Raises LabError with its last lines."""
         mark, log = self.place / "at-work", paths.CACHE / "logs" / "buildah.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +69,7 @@ class Buildah:
                 done = subprocess.run(
                     process.tied([*own, "buildah", *words]),
                     env=self._environment(),
+                    cwd=cwd,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=errors,
@@ -104,7 +105,8 @@ class Buildah:
         layout = self.place / "work" / "layout"
         oci.layout(image, layout)
         what = f"bringing {image.reference} into the store"
-        found = self.run([*self.options, "pull", "--quiet", f"oci:{layout}"], what).strip()
+        # By its last part: buildah 1.28 makes a name of the path, and refuses one with a part such as `.cache`.
+        found = self.run([*self.options, "pull", "--quiet", f"oci:{layout.name}"], what, layout.parent).strip()
         self.run([*self.options, "tag", found, image.reference], what)
         cache.remove_tree(layout)
 
