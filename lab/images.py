@@ -95,9 +95,11 @@ def read_packages(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _debian(packages: Sequence[str], accounts: Sequence[Account], report: Report) -> tuple[Layer, Layer]:
+def _debian(packages: Sequence[str], accounts: Sequence[Account], report: Report) -> tuple[Layer, ...]:
     bare = rootfs.debian((), report=report)
-    full = rootfs.debian(packages, accounts, report)
     first = layers.layer(f"base-{bare.parent.name}", lambda out: out.hardlink_to(bare))
+    if not packages and not accounts:  # an empty second layer is none
+        return (first,)
+    full = rootfs.debian(packages, accounts, report)
     key = cache.digest([bare.parent.name.encode(), full.parent.name.encode()])
     return first, layers.layer(f"packages-{key}", lambda out: layers.difference(full, bare, out))

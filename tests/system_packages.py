@@ -41,6 +41,8 @@ NEEDED = {
     "/usr/bin/chromium": "chromium",
     "/usr/bin/chromedriver": "chromium-driver",
     "certutil": "libnss3-tools",
+    "/usr/sbin/slapd": "slapd",
+    "ldapadd": "ldap-utils",
 }
 POLICY = Path("/usr/sbin/policy-rc.d")
 PRIVILEGE_SEPARATION = Path("/run/sshd")  # sshd of Debian demands it; its service, which is not started, would make it

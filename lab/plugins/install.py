@@ -100,7 +100,7 @@ def _asked(plugin: Path, _changed: int) -> str | None:
         return None
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def _unfit(name: str, version: str, environment: Mapping[str, str]) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -20,15 +19,9 @@ from components.way_back import WayBackSettings, files, sshd_config
 SSHD = "/usr/sbin/sshd"
 
 
-def _account() -> pwd.struct_passwd | None:
-    """An ordinary account that may log in; sshd without root serves its own user alone."""
-    for entry in pwd.getpwall():
-        if entry.pw_uid != 0 and entry.pw_shell in ("/bin/sh", "/bin/bash", "/usr/bin/bash"):
-            return entry
-    return None
-
-
-ACCOUNT = _account()
+# sshd without root serves its own user alone, and a bare machine has no ordinary account: this one is known to it only.
+USER = "oneadmin"
+UID = 9869
 needs_sshd = pytest.mark.skipif(not Path(SSHD).exists(), reason="needs sshd")
 
 
@@ -90,7 +83,6 @@ class Server:
     """A running sshd with this project's configuration; paths, port and user are this machine's."""
 
     def __init__(self, directory: Path) -> None:
-        assert ACCOUNT is not None
         self.directory = directory
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -103,7 +95,7 @@ class Server:
             "/etc/one-way-back": str(directory),
             "Port 2222": f"Port {self.port}",
             "/run/secrets/one/way-back/host_key": str(host_key),
-            "AllowUsers oneadmin": f"ListenAddress 127.0.0.1\nAllowUsers {ACCOUNT.pw_name}",
+            f"AllowUsers {USER}": f"ListenAddress 127.0.0.1\nAllowUsers {USER}",
         }
         for name, text in texts.items():
             mine = text
@@ -112,24 +104,23 @@ class Server:
             (directory / name).write_text(mine)
         # As the kubelet mounts a Secret and a ConfigMap for the pod's group: root's, and a directory with open modes.
         for path in (directory, host_key):
-            os.chown(path, 0, ACCOUNT.pw_gid)
+            os.chown(path, 0, UID)
         host_key.chmod(0o440)
         directory.chmod(0o3777)
-        self.process = subprocess.Popen(
-            [
-                "setpriv",
-                f"--reuid={ACCOUNT.pw_uid}",
-                f"--regid={ACCOUNT.pw_gid}",
-                "--clear-groups",
-                SSHD,
-                "-D",
-                "-e",
-                "-f",
-                str(directory / "sshd_config"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=(directory / "log").open("wb"),
-        )
+        accounts = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
+        kept = [":".join(each) for each in accounts if each[0] != USER and each[2] != str(UID)]
+        (directory / "passwd").write_text("\n".join([*kept, f"{USER}:x:{UID}:{UID}::{directory}:/bin/sh", ""]))
+        own = 'mount --bind "$1/passwd" /etc/passwd && shift && exec setpriv "$@"'
+        with (directory / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    *("unshare", "--mount", "sh", "-c", own, "sh", str(directory)),
+                    *(f"--reuid={UID}", f"--regid={UID}", "--clear-groups"),
+                    *(SSHD, "-D", "-e", "-f", str(directory / "sshd_config")),
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
         end = time.monotonic() + 20
         while "listening" not in (directory / "log").read_text():
             assert self.process.poll() is None and time.monotonic() < end, (directory / "log").read_text()
@@ -143,7 +134,6 @@ class Server:
         self, *arguments: str, key: Path | None = None, user: str | None = None, options: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
         """As oned's own ssh does it: the pinned host key, the front-end's name."""
-        assert ACCOUNT is not None
         command = ["ssh", "-F", str(self.directory / "ssh_config"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]
         command += [
             "-o",
@@ -151,7 +141,7 @@ class Server:
             "-i",
             str(key or self.key),
             "-l",
-            user or ACCOUNT.pw_name,
+            user or USER,
             *options,
         ]
         return subprocess.run(
@@ -161,8 +151,7 @@ class Server:
 
 @needs_sshd
 @pytest.mark.engine
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become the ordinary user")
-@pytest.mark.skipif(ACCOUNT is None, reason="needs an ordinary account with a shell")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become oneadmin")
 @pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="needs an ssh client")
 class TestRealSshd:
     def test_oneadmins_key_gets_in_and_runs_commands(self, server: Server) -> None:
@@ -190,8 +179,7 @@ class TestRealSshd:
 
     def test_oneds_own_session_goes_on_with_the_agent(self, server: Server) -> None:
         script = f"ssh-add -q {server.key}; exec ssh -A -F {server.directory}/ssh_config -o BatchMode=yes -o IdentitiesOnly=no"
-        assert ACCOUNT is not None
-        script += f" -o StrictHostKeyChecking=yes -l {ACCOUNT.pw_name} frontend ssh-add -l"
+        script += f" -o StrictHostKeyChecking=yes -l {USER} frontend ssh-add -l"
         done = subprocess.run(
             ["ssh-agent", "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False
         )
