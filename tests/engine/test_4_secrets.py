@@ -174,6 +174,7 @@ def test_pod_logs(world: World, run: tuple[dict[str, str], str, Watcher]) -> Non
         "mariadb",
         "fireedge",
         "guacd",
+        "hosts-file",
         "oneflow",
         "onegate",
     } == looked

@@ -36,6 +36,7 @@ ROLE_PENDING, ROLE_RUNNING = 0, 2
 SERVICE_RUNNING = 2
 API = "api"  # oned's name behind the ingress
 ACTIVE, POWEROFF = "3", "8"  # of machines, as the database has them
+CONSOLE = 'GRAPHICS = [ TYPE = "vnc", LISTEN = "0.0.0.0" ]\n'
 CONTEXT = 'CONTEXT = [ TOKEN = "YES" ]\nCPU = "0.1"\nMEMORY = "32"\n'
 
 
@@ -110,9 +111,12 @@ def context_of(sunstone: Site, number: int) -> dict[str, str]:
     return values | {"token": on_host(host_of(sunstone, number), f"cat {folder}/token.txt").strip()}
 
 
-def test_a_machine_from_the_browser_to_the_host(sunstone: Site, plane: World) -> None:
-    """FireEdge's API → oned → scheduler → SSH → host, and the way back by monitoring."""
-    template = f'NAME = "alone"\n{CONTEXT}'
+def test_a_machine_from_the_browser_to_the_host_and_its_console_back(sunstone: Site, plane: World) -> None:
+    """FireEdge's API → oned → scheduler → SSH → host, and the way back by monitoring.
+
+    Browser → TLS, ingress, WebSocket → FireEdge → guacd → VNC port of the host, and what is typed.
+    """
+    template = f'NAME = "alone"\n{CONSOLE}{CONTEXT}'
     answer = sunstone.ask("PUT", "/fireedge/api/vm/allocate", {"template": template})
     assert answer.status == 200, answer.text
     number = int(answer.json["data"])
@@ -122,6 +126,22 @@ def test_a_machine_from_the_browser_to_the_host(sunstone: Site, plane: World) ->
     assert f"one-{number}" in on_host(host, "ps -eo args")
     with pytest.raises(Exception, match="running VMs"):
         plane.oned().delete(plane.rows()[host])
+    port = machine(sunstone, number)["TEMPLATE"]["GRAPHICS"]["PORT"]
+    assert int(port) >= 5900
+    token = sunstone.ask("GET", f"/fireedge/api/vm/{number}/guacamole/vnc").json["data"]
+    with sunstone.console(token) as console:
+        assert [words for words in console.until("name") if words[0] in ("size", "name")] == [
+            ["size", "0", "640", "480"],
+            ["name", f"one-{number} on {host}, a rehearsal stand-in"],
+        ]
+        for pressed in ("1", "0"):
+            console.say("key", str(ord("q")), pressed)
+        typed = f"/var/lib/one/datastores/0/{number}/machine.log"
+        until(
+            lambda: on_host(host, f"cat {typed}").splitlines()[-2:] == ["key 113 pressed", "key 113 released"],
+            "what is typed does not reach the machine",
+            20,
+        )
     ended = sunstone.ask("PUT", f"/fireedge/api/vm/action/{number}", {"action": "terminate-hard"})
     assert ended.status == 200, ended.text
     until(lambda: machine(sunstone, number)["STATE"] == "6", "the machine does not end")
@@ -296,8 +316,8 @@ def test_onegate_answers_machines_only(sunstone: Site, vms: VmNetwork) -> None:
         on_host("kvm-1", f"curl --silent --max-time 5 {url}")
 
 
-def test_the_hosts_console_ports_are_reached_from_fireedge(plane: World, sunstone: Site) -> None:
-    """guacd's edge: a host's VNC port answers from FireEdge's pod, and no other port of that host does."""
+def test_of_a_host_only_the_console_ports_are_reached_from_fireedge(plane: World, sunstone: Site) -> None:
+    """guacd's edge, which is FireEdge's: a host's VNC port answers from the pod, and no other port of that host does."""
     listener = subprocess.Popen(
         [*hosts.inside(INSTANCE, "kvm-1"), "ruby", "-rsocket", "-e", "s = TCPServer.new(5901); loop { s.accept }"],
         stdout=subprocess.DEVNULL,

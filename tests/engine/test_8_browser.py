@@ -1,10 +1,16 @@
-"""What a person sees: Chromium opens FireEdge through the ingress, checks its certificate, logs in, finds both hosts."""
+"""What a person sees: Chromium opens FireEdge through the ingress, checks its certificate, logs in, finds both hosts.
+
+With two FireEdges, whose sessions each live in one of them.
+"""
 
 from __future__ import annotations
 
 import base64
+import secrets
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +21,118 @@ from lab import ca
 from lab.ca import DOMAIN
 from lab.paths import STATE
 from tests.engine.conftest import INSTANCE, World
+from tests.engine.web import Site
 
 pytestmark = pytest.mark.engine
 
 SCREENSHOT = STATE / "tests" / "fireedge.png"
 _LIMIT = 30  # seconds until a page shows what it should
+_PEOPLE = 12  # that all of them get one and the same of two pods happens once in 2,000 runs
+_REQUESTS = 5  # of each
 
 
 @pytest.fixture(scope="module")
 def plane(world: World) -> World:
-    world.stack().up()
+    world.stack({"opennebula:fireedge": {"replicas": 2}}).up()
     return world
+
+
+@pytest.fixture(scope="module")
+def login(plane: World) -> tuple[str, str]:
+    """oneadmin's name and password."""
+    secret = plane.get("secret", naming.ONEADMIN_SECRET)["data"][naming.ONE_AUTH_KEY]
+    user, _, password = base64.b64decode(secret).decode().strip().partition(":")
+    return user, password
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is logged in, and the pod that knows it."""
+
+    site: Site
+    pod: str
+
+
+@pytest.fixture(scope="module")
+def people(plane: World, login: tuple[str, str]) -> Iterator[list[Person]]:
+    """Each a user of OpenNebula, because logins of one and the same user in one second get the same session of any pod.
+
+    And each mistypes first: the pod's log then says who came to it.
+    """
+    api = Site(INSTANCE, "api", login=":".join(login))
+    names = {f"person-{secrets.token_hex(4)}": Site(INSTANCE, naming.FIREEDGE) for _ in range(_PEOPLE)}
+    users = [api.call("user.allocate", name, "of-the-test", "core") for name in names]
+    try:
+        for name, site in names.items():
+            assert site.ask("POST", "/fireedge/api/auth", {"user": name, "token": "mistyped"}).status == 401
+            answer = site.ask("POST", "/fireedge/api/auth", {"user": name, "token": "of-the-test"})
+            assert answer.status == 200, answer.text
+        yield found(plane, names)
+    finally:
+        for user in users:
+            api.call("user.delete", user)
+
+
+def found(plane: World, names: Mapping[str, Site]) -> list[Person]:
+    pods = plane.get("pods", "-l", f"app.kubernetes.io/name={naming.FIREEDGE}")["items"]
+    alive = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    seen = visitors(plane, alive, set(names))
+    return [Person(names[name], pod) for pod, came in seen.items() for name in came]
+
+
+def visitors(plane: World, pods: list[str], names: set[str]) -> Mapping[str, set[str]]:
+    """Who came to which pod. FireEdge's file reaches its container's log a moment later."""
+    deadline = time.monotonic() + _LIMIT
+    while True:
+        logs = {pod: plane.kubectl("logs", pod, "-c", naming.FIREEDGE, "--tail=2000") for pod in pods}
+        seen = {pod: {name for name in names if f"login of {name}" in text} for pod, text in logs.items()}
+        if set().union(*seen.values()) == names:
+            return seen
+        assert time.monotonic() < deadline, f"not all of {_PEOPLE} are in a log: {seen}"
+        time.sleep(0.2)
+
+
+def test_both_fireedges_are_ready_and_people_spread_over_them(plane: World, people: list[Person]) -> None:
+    status = plane.get("deployment", naming.FIREEDGE)["status"]
+    assert (status["replicas"], status["readyReplicas"], status["updatedReplicas"]) == (2, 2, 2)
+    assert len(people) == _PEOPLE, "somebody came to both"
+    assert len({person.pod for person in people}) == 2
+
+
+def test_everybody_stays_logged_in(people: list[Person]) -> None:
+    """Through the ingress controller, which could give each request to either."""
+    for _ in range(_REQUESTS):
+        for person in people:
+            answer = person.site.ask("GET", "/fireedge/api/user/info")
+            assert answer.status == 200, answer.text
+
+
+def two(people: list[Person]) -> tuple[Person, Person]:
+    """One of each pod."""
+    first = people[0]
+    return first, next(person for person in people if person.pod != first.pod)
+
+
+def test_a_session_lives_in_one_pod_and_its_key_in_both(people: list[Person]) -> None:
+    """The other pod knows the signature, and answers that the session is over; a wrong signature is another answer."""
+    here, there = two(people)
+    stranger = Site(INSTANCE, naming.FIREEDGE, cookies={**there.site.cookies})
+    stranger.cookies["FireedgeToken"] = here.site.cookies["FireedgeToken"]
+    answer = stranger.ask("GET", "/fireedge/api/user/info")
+    assert (answer.status, answer.json) == (401, {"data": "expired"})
+
+
+def test_an_upload_is_there_for_both_and_for_oned(plane: World, people: list[Person]) -> None:
+    here, there = two(people)
+    content = secrets.token_hex(2000)
+    answer = here.site.upload(content.encode())
+    assert answer.status == 200, answer.text
+    (path,) = answer.json["data"]
+    try:
+        for pod, container in ((there.pod, naming.FIREEDGE), (f"{naming.ONED}-0", naming.ONED)):
+            assert plane.kubectl("exec", pod, "-c", container, "--", "cat", path) == content
+    finally:
+        plane.kubectl("exec", here.pod, "-c", naming.FIREEDGE, "--", "rm", path)
 
 
 @pytest.fixture
@@ -79,12 +186,11 @@ def trust(home: Path) -> None:
         subprocess.run(["certutil", "-d", f"sql:{database}", *arguments], check=True, timeout=60, capture_output=True)
 
 
-def test_a_person_logs_in_and_sees_both_hosts(plane: World, browser: Any) -> None:
+def test_a_person_logs_in_and_sees_both_hosts(login: tuple[str, str], browser: Any) -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
-    secret = plane.get("secret", naming.ONEADMIN_SECRET)["data"][naming.ONE_AUTH_KEY]
-    user, _, password = base64.b64decode(secret).decode().strip().partition(":")
+    user, password = login
     wait = WebDriverWait(browser, _LIMIT)
     browser.get(f"https://{naming.FIREEDGE}.{DOMAIN}/")
     fields = wait.until(lambda page: [*page.find_elements(By.CSS_SELECTOR, "form input")][:2])

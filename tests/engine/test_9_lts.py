@@ -34,7 +34,12 @@ pytestmark = pytest.mark.engine
 INSTANCE = Instance(name="lts", index=6)
 kubectl = Kubectl(INSTANCE.kubeconfig, NAMESPACE)
 STACK = "lablts"
-TEMPLATE = 'NAME = "placed"\nCONTEXT = [ TOKEN = "YES" ]\nCPU = "0.1"\nMEMORY = "32"\n'
+CONSOLE = 'GRAPHICS = [ TYPE = "vnc", LISTEN = "0.0.0.0" ]\n'
+TEMPLATE = f'NAME = "placed"\n{CONSOLE}CONTEXT = [ TOKEN = "YES" ]\nCPU = "0.1"\nMEMORY = "32"\n'
+# What noVNC's proxy does with a token: the host's name and the port. Prints what the host says first.
+GREETING = (
+    "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 20).recv(12).decode(), end='')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +174,6 @@ def test_a_machine_of_sunstone_is_placed_by_the_schedulers_container(sunstone: S
     listing = [*hosts.inside(INSTANCE, record["HOSTNAME"]), "ps", "-eo", "args"]
     done = subprocess.run(listing, capture_output=True, text=True, timeout=30, check=True)
     assert any(line.startswith(f"one-{number} ") for line in done.stdout.splitlines())
+    console = (record["HOSTNAME"], machine()["TEMPLATE"]["GRAPHICS"]["PORT"])
+    novnc = ("exec", f"deployment/{naming.SUNSTONE}", "-c", "novnc", "--", "python3", "-c", GREETING)
+    assert kubectl(*novnc, *console) == "RFB 003.008\n"

@@ -5,10 +5,17 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import secrets
+import socket
 import ssl
 import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
+
+import websocket
 
 from lab import ca
 from lab.ca import DOMAIN
@@ -45,10 +52,52 @@ class _Connection(http.client.HTTPSConnection):
         self._address, self._context_of_name = address, context
 
     def connect(self) -> None:
-        import socket
-
         plain = socket.create_connection((self._address, 443), timeout=_LIMIT)
         self.sock = self._context_of_name.wrap_socket(plain, server_hostname=self.host)
+
+
+class Console:
+    """A console as its page has it: instructions of the Guacamole protocol both ways."""
+
+    def __init__(self, tunnel: Any) -> None:
+        self._tunnel, self._text = tunnel, ""
+
+    def next(self) -> list[str]:
+        """Opcode and values of the next instruction; none once the other end has closed."""
+        while (found := _instruction(self._text)) is None:
+            data = self._tunnel.recv()
+            if not data:
+                return []
+            self._text += data
+        words, self._text = found
+        return words
+
+    def until(self, opcode: str) -> list[list[str]]:
+        """Instructions up to this one; what came instead when the end did."""
+        found: list[list[str]] = []
+        while not found or found[-1][0] != opcode:
+            words = self.next()
+            assert words, f"the console ended after {found}"
+            found.append(words)
+        return found
+
+    def say(self, *words: str) -> None:
+        self._tunnel.send(",".join(f"{len(word)}.{word}" for word in words) + ";")
+
+
+def _instruction(text: str) -> tuple[list[str], str] | None:
+    """The words of the first instruction and what follows it; None while it is not whole."""
+    words: list[str] = []
+    at = 0
+    while (dot := text.find(".", at)) >= 0:
+        end = dot + 1 + int(text[at:dot])
+        if end >= len(text):
+            return None
+        words.append(text[dot + 1 : end])
+        at = end + 1
+        if text[end] == ";":
+            return words, text[at:]
+    return None
 
 
 @dataclass
@@ -78,14 +127,43 @@ class Site:
             raise Refused(outcome[1])
         return outcome[1]
 
-    def _send(self, method: str, path: str, body: str | None, kind: str) -> Answer:
-        context = ssl.create_default_context(cafile=str(ca.ensure(self.instance).authority_file))
+    def upload(self, content: bytes) -> Answer:
+        """A file as FireEdge's form sends it."""
+        boundary = secrets.token_hex(16)
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="disk.img"\r\n\r\n'
+        body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        return self._send("POST", "/fireedge/api/image/upload", body, f"multipart/form-data; boundary={boundary}")
+
+    @contextmanager
+    def console(self, token: str) -> Iterator[Console]:
+        """The WebSocket that a console's page opens, through TLS and the ingress."""
+        plain = socket.create_connection((str(self.instance.node_ip), 443), timeout=_LIMIT)
+        secured = self._context().wrap_socket(plain, server_hostname=self.name)
+        tunnel = websocket.create_connection(
+            f"wss://{self.name}/fireedge/guacamole?token={quote(token, safe='')}",
+            socket=secured,
+            subprotocols=["guacamole"],
+            cookie=self._cookie(),
+            timeout=_LIMIT,
+        )
+        try:
+            yield Console(tunnel)
+        finally:
+            tunnel.close()
+
+    def _context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(ca.ensure(self.instance).authority_file))
+
+    def _cookie(self) -> str:
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+
+    def _send(self, method: str, path: str, body: str | bytes | None, kind: str) -> Answer:
         headers = {"Content-Type": kind} if body is not None else {}
         if self.login is not None:
             headers["Authorization"] = f"Basic {base64.b64encode(self.login.encode()).decode()}"
         if self.cookies:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        connection = _Connection(str(self.instance.node_ip), self.name, context)
+            headers["Cookie"] = self._cookie()
+        connection = _Connection(str(self.instance.node_ip), self.name, self._context())
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()

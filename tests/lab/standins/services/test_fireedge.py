@@ -322,24 +322,16 @@ def test_events_of_one_resource(install: Start, events: Events, oned: FakeOned) 
 CONSOLE = Path(__file__).parents[4] / "lab/standins/opennebula/root/var/lib/one/remotes/vmm/lib/console.rb"
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
 @contextmanager
 def machine_console(lock: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """The console of a machine of the rehearsal, as a host starts it, and its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = ["ruby", str(CONSOLE), "one-0", "127.0.0.1", str(port), lock]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            until(lambda: listens(port))
-            yield port, process
-        finally:
-            process.kill()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = ["ruby", str(CONSOLE), "one-0", str(server.fileno()), lock]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=(server.fileno(),)) as process:
+            try:
+                yield int(server.getsockname()[1]), process
+            finally:
+                process.kill()
 
 
 def open_console(install: Start, oned: FakeOned, port: int) -> WebSocket:

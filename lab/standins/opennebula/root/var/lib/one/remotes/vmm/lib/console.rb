@@ -1,5 +1,5 @@
 # The console of a "machine" of the rehearsal: an RFB 3.8 server (RFC 6143) with an empty screen.
-# Arguments: the machine's name, address, port, `open` or `locked`.
+# Arguments: the machine's name, the number of the open socket that it listens on, `open` or `locked`.
 #
 # It speaks every message of a client, tells the desktop's name and prints the keys that come. A machine with a password
 # lets nobody in: the DES of VNC's passwords is not rehearsed.
@@ -12,7 +12,7 @@ PIXELS = [32, 24, 0, 1, 255, 255, 255, 16, 8, 0].pack('CCCCnnnCCCx3') # 32 bits,
 NO_SECURITY = 1
 LENGTHS = { 0 => 19, 3 => 9, 5 => 5 } # of messages that only change what is drawn
 
-name, address, port, lock = ARGV
+name, socket, lock = ARGV
 desktop = "#{name} on #{Socket.gethostname}, a rehearsal stand-in"
 
 def need(client, count)
@@ -54,7 +54,7 @@ def obey(client)
   end
 end
 
-server = TCPServer.new(address, port.to_i)
+server = TCPServer.for_fd(socket.to_i)
 loop do
   Thread.new(server.accept) do |client|
     loop { obey(client) } if greet(client, desktop, lock)

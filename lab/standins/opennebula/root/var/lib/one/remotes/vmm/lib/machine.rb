@@ -5,14 +5,10 @@
 # until OneGate takes it. Then it sleeps, or serves the console that its GRAPHICS ask for, as the hypervisor does.
 
 require 'net/http'
+require 'socket'
 require 'uri'
 
 PAUSE_SECONDS = 2
-
-name, directory, pid_file, deployment = ARGV
-$PROGRAM_NAME = name
-File.write("#{pid_file}.new", "#{Process.pid}\n")
-File.rename("#{pid_file}.new", pid_file)
 
 def context_of(directory)
   path = Dir.glob("#{directory}/disk.*/context.sh").first or return {}
@@ -35,19 +31,27 @@ rescue SystemCallError, SocketError, Timeout::Error, EOFError
   false
 end
 
-# The console's address on this host: libvirt listens on loopback unless GRAPHICS say otherwise.
+# The console's socket, and whether it asks for a password: libvirt listens on loopback unless GRAPHICS say otherwise.
 def console_of(deployment)
   graphics = File.read(deployment)[%r{<GRAPHICS>(.*?)</GRAPHICS>}m, 1] or return nil
   values = graphics.scan(%r{<([A-Z_]+)>([^<]*)</}).to_h
   return nil unless values['TYPE'].to_s.downcase == 'vnc' && values['PORT'].to_s != ''
 
-  [values['LISTEN'].to_s.empty? ? '127.0.0.1' : values['LISTEN'], values['PORT'], values['PASSWD'].to_s.empty? ? 'open' : 'locked']
+  address = values['LISTEN'].to_s.empty? ? '127.0.0.1' : values['LISTEN']
+  [TCPServer.new(address, values['PORT'].to_i), values['PASSWD'].to_s.empty? ? 'open' : 'locked']
 end
 
-console = console_of(deployment)
+name, directory, pid_file, deployment = ARGV
+$PROGRAM_NAME = name
+# Before anybody hears that it runs: a port that is taken keeps a machine from starting.
+server, lock = console_of(deployment)
+File.write("#{pid_file}.new", "#{Process.pid}\n")
+File.rename("#{pid_file}.new", pid_file)
 context = context_of(directory)
 if context['REPORT_READY'].to_s.upcase == 'YES' && context.key?('ONEGATE_ENDPOINT') && context.key?('TOKENTXT')
   sleep(PAUSE_SECONDS) until ready?(context)
 end
-exec(['ruby', name], File.join(__dir__, 'console.rb'), name, *console) if console
+if server
+  exec(['ruby', name], File.join(__dir__, 'console.rb'), name, server.fileno.to_s, lock, server.fileno => server.fileno)
+end
 exec(['sleep', name], 'infinity')
