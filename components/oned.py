@@ -66,7 +66,7 @@ class OnedArgs:
     oneadmin_password: pulumi.Input[str]
     serveradmin_password: pulumi.Input[str]
     oneadmin_key: SshKey
-    ssh_files: dict[str, str]
+    ssh_files: pulumi.Input[Mapping[str, pulumi.Input[str]]]
     hypervisors: tuple[Network, ...]
     ssh_ports: tuple[int, ...]
     api_clients: tuple[Network, ...] = ()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from components import fireedge_settings, oneflow_settings, onegate_settings, sunstone_settings, way_back
 from components.authentication import auth_entries
 from components.authentication_files import ldap_file, saml_file
-from components.hosts import ssh_files
+from components.hosts import reachable, ssh_files
 from components.ingress_settings import urls
 from components.naming import ONEGATE
 from components.oned import config_files
@@ -42,7 +42,7 @@ def rendered(found: StackSettings) -> dict[str, str]:
         auth_entries=auth_entries(login, version),
         auth_files={},
     )
-    files = config_files(oned) | ssh_files(found.hosts)
+    files = config_files(oned) | ssh_files(reachable(found.hosts))
     files |= way_back.files(
         found.way_back, name=found.oned.frontend_name, oneadmin_key="ssh-rsa A", host_key="ssh-rsa B"
     )
