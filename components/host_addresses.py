@@ -7,13 +7,12 @@ it while they run. An `address` that is a DNS name cannot stand there: such a ho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Final
 
 import pulumi
 
-from components.host_settings import HostSettings
 from components.manifests import Manifest, empty_dir, mount
 from components.placement import Placement
 from components.service_pod import SCRIPTS, container
@@ -26,9 +25,9 @@ _RESOURCES: Final[Manifest] = {
 _LOOPBACK: Final = "127.0.0.1 localhost\n::1 localhost\n"
 
 
-def text(hosts: Sequence[HostSettings]) -> str:
-    """A whole /etc/hosts."""
-    lines = (f"{host.address} {host.name}\n" for host in hosts if host.address is not None and _is_ip(host.address))
+def text(addresses: Mapping[str, str]) -> str:
+    """A whole /etc/hosts, of addresses by host name."""
+    lines = (f"{address} {name}\n" for name, address in addresses.items() if _is_ip(address))
     return _LOOPBACK + "".join(lines)
 
 

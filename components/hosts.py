@@ -196,22 +196,23 @@ def front_end(args: HostsArgs, key: str) -> tuple[str, str | None]:
     return f"[{args.frontend_name}]:{way_back.port} {key}", way_back.address or args.monitoring.address
 
 
-def host_files(hosts: Sequence[HostSettings]) -> dict[str, str]:
+def reachable(hosts: Sequence[HostSettings]) -> dict[str, tuple[str, str, str]]:
+    """Address, port and pinned key by name, as `ReachableHosts` takes them."""
+    return {host.name: (host.ssh_address, str(host.port), host.host_key) for host in hosts}
+
+
+def host_files(entries: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """How oned's ssh reaches the hosts (their real addresses by the names that oned uses, and their pinned keys), and how
     consoles do.
 
     By this no DNS is needed for the hosts, and a host's key is known under its name whatever its address or port.
     """
     stanzas = [
-        f"Host {host.name}\n"
-        f"    HostName {host.ssh_address}\n"
-        f"    Port {host.port}\n"
-        f"    User oneadmin\n"
-        f"    HostKeyAlias {host.name}\n"
-        for host in hosts
+        f"Host {name}\n    HostName {address}\n    Port {port}\n    User oneadmin\n    HostKeyAlias {name}\n"
+        for name, (address, port, _) in entries.items()
     ]
     return {
         "hosts.conf": "".join(stanzas) or "# no hosts\n",
-        "known_hosts": "".join(f"{host.name} {host.host_key}\n" for host in hosts) or "# no hosts\n",
-        host_addresses.FILE: host_addresses.text(hosts),
+        "known_hosts": "".join(f"{name} {key}\n" for name, (_, _, key) in entries.items()) or "# no hosts\n",
+        host_addresses.FILE: host_addresses.text({name: address for name, (address, _, _) in entries.items()}),
     }

@@ -68,7 +68,7 @@ class OnedArgs:
     oneadmin_password: pulumi.Input[str]
     serveradmin_password: pulumi.Input[str]
     oneadmin_key: SshKey
-    host_files: dict[str, str]
+    host_files: pulumi.Input[Mapping[str, pulumi.Input[str]]]
     hypervisors: tuple[Network, ...]
     ssh_ports: tuple[int, ...]
     api_clients: tuple[Network, ...] = ()

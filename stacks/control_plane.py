@@ -17,7 +17,7 @@ from components.clusters import Clusters, ClustersArgs
 from components.credentials import Credentials, CredentialsArgs
 from components.datastores import Datastores, DatastoresArgs
 from components.drivers import remote_files
-from components.hosts import Hosts, HostsArgs, host_files
+from components.hosts import Hosts, HostsArgs, host_files, reachable
 from components.ingress import Ingress, IngressArgs, backends
 from components.ingress_settings import urls
 from components.manifests import content_hash
@@ -27,6 +27,7 @@ from components.oned import Oned, OnedArgs
 from components.onegate_settings import vm_endpoint
 from components.placement import Placement
 from components.registration.hem_gate import HemConfigured
+from components.registration.reachable import ReachableHosts
 from components.ssh_identity import SshIdentity, SshIdentityArgs
 from components.storage import Storage, StorageArgs
 from stacks import web_daemons
@@ -122,7 +123,9 @@ class ControlPlane(pulumi.ComponentResource):
                 oneadmin_password=credentials.oneadmin,
                 serveradmin_password=credentials.serveradmin,
                 oneadmin_key=self._identity.oneadmin,
-                host_files=host_files(settings.hosts),
+                host_files=ReachableHosts("reachable-hosts", reachable(settings.hosts), child).entries.apply(
+                    host_files
+                ),
                 hypervisors=settings.network.hypervisors,
                 ssh_ports=tuple(sorted({host.port for host in settings.hosts} or {naming.PORT_SSH})),
                 api_clients=settings.network.api_clients,

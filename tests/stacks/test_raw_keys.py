@@ -15,7 +15,7 @@ from components import fireedge_settings, hem, oneflow_settings, onegate_setting
 from components.authentication import auth_entries
 from components.authentication_files import ldap_file, saml_file
 from components.domain import Version
-from components.hosts import host_files
+from components.hosts import host_files, reachable
 from components.ingress_settings import urls
 from components.naming import ONEGATE
 from components.oned import config_files
@@ -44,7 +44,7 @@ def rendered(found: StackSettings) -> dict[str, str]:
         auth_entries=auth_entries(login, version),
         auth_files={},
     )
-    files = config_files(oned) | host_files(found.hosts)
+    files = config_files(oned) | host_files(reachable(found.hosts))
     if found.hem.enabled:
         files[hem.FILE] = hem.config(found.hem)
     files |= way_back.files(

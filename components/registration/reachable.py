@@ -1,0 +1,59 @@
+"""`ReachableHosts`: whom oned's ssh must be able to reach: the declared hosts, and those that are about to leave.
+
+The engine changes things first and deletes last. Without this a host that has left the configuration would be gone from oned's
+known_hosts and ssh configuration before its VMs are moved away, its probes stopped, and it is deleted in oned. So what
+left with an earlier change is kept, up to LEAVERS hosts: an address and a pinned key that nobody asks for any more. Pure: no call
+to anybody; the state remembers. Output `entries`: name → address, port, host key.
+
+`components.registration.reachable.ReachableHostsProvider` is a reference in the state, as in `provider.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+
+LEAVERS: Final = 100
+_ID: Final = "hosts"
+
+Entries = Mapping[str, tuple[str, str, str]]
+
+
+class ReachableHostsProvider(ResourceProvider):
+    """See the module."""
+
+    serialize_as_secret_always = False  # nothing is captured, and a secret would hide the reference in every diff
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        before = {name: olds["entries"].get(name) for name in olds["declared"]}
+        return DiffResult(changes=before != news["entries"])
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(_ID, _outputs(props, {}))
+
+    def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        declared = set(olds["declared"])
+        # Those that leave with this change come before those that are gone for longer, and are the last to be forgotten.
+        former = sorted(olds["entries"].items(), key=lambda item: item[0] not in declared)
+        leavers = [(name, entry) for name, entry in former if name not in news["entries"]]
+        return UpdateResult(_outputs(news, dict(leavers[:LEAVERS])))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_, props)
+
+
+def _outputs(props: dict[str, Any], leavers: dict[str, Any]) -> dict[str, Any]:
+    return {"entries": {**props["entries"], **leavers}, "declared": sorted(props["entries"])}
+
+
+class ReachableHosts(Resource, module="opennebula", name="ReachableHosts"):
+    """`entries`: name → (address, port, host key) of the declared hosts, all texts."""
+
+    entries: pulumi.Output[dict[str, list[str]]]
+
+    def __init__(self, name: str, entries: Entries, opts: pulumi.ResourceOptions | None = None) -> None:
+        props = {"entries": {host: list(entry) for host, entry in entries.items()}, "declared": None}
+        super().__init__(ReachableHostsProvider(), name, props, opts)
