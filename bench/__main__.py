@@ -27,7 +27,7 @@ from lab.paths import PROJECT, Instance
 
 INSTANCE = Instance(name="bench", index=4)
 STACK = "labbench"
-ROUNDS = int(os.environ.get("ROUNDS", "3"))
+ROUNDS = int(os.environ.get("ROUNDS") or 3)
 
 
 def one_round() -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 import xmlrpc.client
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from bench.hosts import measure, report, work
-from bench.hosts.__main__ import compare
+from bench.hosts.__main__ import PARTS, chosen, compare
 from bench.hosts.arithmetic import exponent, middle, ratios, slope
 from bench.hosts.counter import counting
 from bench.hosts.endpoints import Host
@@ -202,3 +203,14 @@ def test_memory_is_counted_in_kib() -> None:
     held = bytearray(os.urandom(64 * 2**20))
     assert 60 * 1024 < measure._resident() - before < 80 * 1024
     assert held
+
+
+@pytest.mark.parametrize(("given", "parts"), [(None, PARTS), ("", PARTS), ("growth,ansible", ["growth", "ansible"])])
+def test_without_a_choice_everything_runs(
+    given: str | None, parts: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """make exports an empty PARTS."""
+    monkeypatch.delenv("PARTS", raising=False)
+    if given is not None:
+        monkeypatch.setenv("PARTS", given)
+    assert chosen() == parts
