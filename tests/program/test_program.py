@@ -249,9 +249,9 @@ def test_consoles_find_the_hosts_at_their_addresses() -> None:
     lines = graph("prod").one("ConfigMap", "oned-known-hosts").inputs["data"]["etc-hosts"].splitlines()
     assert lines[:2] == ["127.0.0.1 localhost", "::1 localhost"]
     assert lines[2:] == [
-        "198.51.100.21 lxc-01.example.com",
         "198.51.100.11 kvm-01.example.com",
         "198.51.100.12 kvm-02.example.com",
+        "198.51.100.21 lxc-01.example.com",
     ]
 
 
