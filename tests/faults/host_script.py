@@ -10,9 +10,9 @@ from __future__ import annotations
 import shlex
 from importlib.resources import files
 
-from bench.hosts.work import FILES
+from bench.hosts.work import FIVE
 
-STEPS = ("preflight", *(path.replace("/", "-").replace(".", "-") for path in FILES))
+STEPS = ("preflight", *(path.replace("/", "-").replace(".", "-") for path, *_ in FIVE))
 _LOCK_WAIT = 20
 _PARTS = ("common", "packages", "debian")
 _HOLD = r"""
@@ -38,11 +38,12 @@ preflight() {
     hold
     settle
 }
-# file PATH TEXT: a draft, a wait that somebody may end, then the file as the bootstrap writes it.
+# file PATH MODE TEXT: a draft, a wait that somebody may end, then the file as the bootstrap writes it.
 file() {
+    mkdir -p "$(dirname "$ONE_ROOT/$1")"
     : >"$ONE_ROOT/$1.draft"
     hold
-    put_text "$ONE_ROOT/$1" root:root 0644 "$2"
+    put_text "$ONE_ROOT/$1" root:root "$2" "$3"
     rm -f "$ONE_ROOT/$1.draft"
 }
 """
@@ -54,7 +55,7 @@ def text(name: str, *, edition: str = "1", lock_wait: int = _LOCK_WAIT) -> str:
     header = f"PLAN_NAME={shlex.quote(name)}\nPLAN_KIND=lxc\nPLAN_LOCK_WAIT={lock_wait}\n# edition {edition}\n"
     lines = [header, *((folder / f"{part}.sh").read_text() for part in _PARTS), _HOLD, "main() {\nbegin\n"]
     lines.append("step preflight\npreflight\n")
-    for step, (path, content) in zip(STEPS[1:], FILES.items(), strict=True):
-        lines.append(f"step {step}\nfile {path} {shlex.quote(content.rstrip())}\n")
+    for step, words in zip(STEPS[1:], FIVE, strict=True):
+        lines.append(f"step {step}\nfile {shlex.join(word for word in words if word)}\n")
     lines.append("printf '{\"changed\": true}\\n'\n}\nmain </dev/null\n")
     return "".join(lines)

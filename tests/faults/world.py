@@ -119,7 +119,7 @@ class World:
         assert self.row(FOREIGN) == self.foreign, "a host of somebody else was changed"
         known = [host for host in self.fleet.hosts if host.name in declared]
         if prepared:
-            assert work.undone(known) == []
+            assert work.undone(known, work.FIVE) == []
         self.no_secret(stack)
 
     def no_secret(self, stack: FleetStack, *texts: str) -> None:
