@@ -8,6 +8,7 @@ from typing import Any
 from bench.hosts.plan import AIMS, LACKS, QUOTED
 
 Results = dict[str, Any]
+_NAMES = 50  # columns for those of contenders
 
 
 def figure(results: Mapping[str, Any], path: str) -> float | None:
@@ -40,13 +41,16 @@ def table(results: Results) -> str:
         verdict = "" if found is None else "  ok" if found <= aim.limit else "  MISSED"
         lines.append(f"{aim.what:<{width}} {shown:>10} {aim.limit:>9g} {aim.unit}{verdict}")
     for count, contenders in results.get("registration", {}).items():
-        lines += ["", f"{f'registration of {count} hosts, seconds':<44} {'create':>8} {'no-op':>8} {'destroy':>8}"]
+        lines += [
+            "",
+            f"{f'registration of {count} hosts, seconds':<{_NAMES}} {'create':>8} {'no-op':>8} {'destroy':>8}",
+        ]
         lines += [_row(name, operations) for name, operations in contenders.items()]
         lines += [_row(f"{name} (quoted)", quoted) for name, quoted in QUOTED.items() if str(quoted["hosts"]) == count]
     prepared = results.get("prepared", {})
     if contenders := prepared.get("contenders"):
         title = f"{prepared['hosts']} hosts prepared and registered"
-        lines += ["", f"{title:<44} {'seconds':>8} {'× floor':>8} {'CPU-s':>8} {'rounds':>6}"]
+        lines += ["", f"{title:<{_NAMES}} {'seconds':>8} {'× floor':>8} {'CPU-s':>8} {'rounds':>6}"]
         floor = contenders.get("floor", {}).get("wall")
         start = {"ours, no hosts: the engine's start": prepared["engine start"]} if "engine start" in prepared else {}
         lines += [_contender(name, sample, floor) for name, sample in {**contenders, **start}.items()]
@@ -56,10 +60,10 @@ def table(results: Results) -> str:
 
 def _row(name: str, operations: Mapping[str, Any]) -> str:
     cells = [number(operations.get(operation)) for operation in ("create", "no-op", "destroy")]
-    return f"{name:<44} " + " ".join(f"{'–' if cell is None else f'{cell:.1f}':>8}" for cell in cells)
+    return f"{name:<{_NAMES}} " + " ".join(f"{'–' if cell is None else f'{cell:.1f}':>8}" for cell in cells)
 
 
 def _contender(name: str, sample: Mapping[str, Any], floor: float | None) -> str:
     ratio = f"{sample['wall'] / floor:.1f}" if floor else "–"
     cells = f"{sample['wall']:>8.1f} {ratio:>8} {sample['cpu']:>8.1f} {len(sample['walls']):>6}"
-    return f"{name:<44} {cells}  {LACKS.get(name, '')}".rstrip()
+    return f"{name:<{_NAMES}} {cells}  {LACKS.get(name, '')}".rstrip()

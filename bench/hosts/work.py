@@ -100,9 +100,10 @@ def forget(hosts: Sequence[Host]) -> None:
     """As before the first step: what a freshly installed machine has, and nothing else."""
     made = {step.path for step in STEPS if step.text is None}
     for host in hosts:
-        shutil.rmtree(host.root, ignore_errors=True)
-        host.root.mkdir()
         for step in STEPS:
-            parent = str(Path(step.path).parent)
-            if parent not in made:
-                (host.root / parent).mkdir(parents=True, exist_ok=True)
+            path = host.root / step.path
+            if path.is_dir():
+                shutil.rmtree(path)
+            path.unlink(missing_ok=True)
+        for parent in {str(Path(step.path).parent) for step in STEPS} - made:
+            (host.root / parent).mkdir(parents=True, exist_ok=True)

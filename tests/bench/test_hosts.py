@@ -191,7 +191,7 @@ def test_the_table_tells_what_each_contender_took_beside_the_floor() -> None:
     prepared: dict[str, Any] = {"hosts": 7, "starts": [{**sample, "wall": 4.0}]}
     prepared["samples"] = {"floor": [sample], "ours": [{**sample, "wall": wall} for wall in (20.0, 24.0, 40.0)]}
     compare(prepared)
-    lines = {line[:44].rstrip(): line[44:].split() for line in report.table({"prepared": prepared}).splitlines()}
+    lines = {line[:50].rstrip(): line[50:].split() for line in report.table({"prepared": prepared}).splitlines()}
     assert lines["7 hosts prepared and registered"][0] == "seconds"
     assert lines["ours"] == ["24.0", "2.4", "5.0", "3"]
     assert lines["floor"][:4] == ["10.0", "1.0", "5.0", "1"]
