@@ -205,8 +205,10 @@ def host_files(entries: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """How oned's ssh reaches the hosts (their real addresses by the names that oned uses, and their pinned keys), and how
     consoles do.
 
-    By this no DNS is needed for the hosts, and a host's key is known under its name whatever its address or port.
+    By this no DNS is needed for the hosts, and a host's key is known under its name whatever its address or port. Sorted:
+    what comes back from the engine is in any order, and the texts must not differ for that.
     """
+    entries = dict(sorted(entries.items()))
     stanzas = [
         f"Host {name}\n    HostName {address}\n    Port {port}\n    User oneadmin\n    HostKeyAlias {name}\n"
         for name, (address, port, _) in entries.items()
