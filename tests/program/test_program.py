@@ -226,8 +226,8 @@ def test_a_new_bastion_or_limit_touches_no_host() -> None:
     ssh = json.loads(config["opennebula:ssh"])
     ssh |= {"dialTimeout": 9, "bastion": ssh["bastion"] | {"host": "other.example.com"}}
 
-    def commands(found: Graph) -> list[dict[str, Any]]:
-        return [dict(command.inputs) for command in found.all("Command")]
+    def commands(found: Graph) -> dict[str, dict[str, Any]]:
+        return {command.name: dict(command.inputs) for command in found.all("Command")}
 
     assert commands(run(config | {"opennebula:ssh": json.dumps(ssh)})) == commands(graph("prod"))
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from lab.standins.opennebula.local import LocalOned
 
 _SSH = """#!/bin/sh
-# ssh of a host on paper: ssh [-n] HOST COMMAND
+# ssh of a host on paper: ssh [-n] [-o OPTION]... HOST COMMAND
 if [ "$1" = -n ]; then shift; fi
+while [ "$1" = -o ]; do shift 2; done
 host=$1 paper={directory}
 shift
 case "$*" in
