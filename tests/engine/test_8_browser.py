@@ -74,6 +74,7 @@ def people(plane: World, login: tuple[str, str]) -> Iterator[list[Person]]:
 
 
 def found(plane: World, names: Mapping[str, Site]) -> list[Person]:
+    """The people of these names, each with the pod that its log says."""
     pods = plane.get("pods", "-l", f"app.kubernetes.io/name={naming.FIREEDGE}")["items"]
     alive = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
     seen = visitors(plane, alive, set(names))

@@ -176,4 +176,4 @@ def test_a_machine_of_sunstone_is_placed_by_the_schedulers_container(sunstone: S
     assert any(line.startswith(f"one-{number} ") for line in done.stdout.splitlines())
     console = (record["HOSTNAME"], machine()["TEMPLATE"]["GRAPHICS"]["PORT"])
     novnc = ("exec", f"deployment/{naming.SUNSTONE}", "-c", "novnc", "--", "python3", "-c", GREETING)
-    assert kubectl(*novnc, *console) == "RFB 003.008\n"
+    assert kubectl(*novnc, *console) == "RFB 003.008"
