@@ -82,7 +82,7 @@ def apt_lock_held(host: Host, _relay: Relay) -> Iterator[None]:
 
 @contextmanager
 def disk_full(host: Host, _relay: Relay) -> Iterator[None]:
-    folder = host.root / "etc" / "one"
+    folder = host.root / "etc" / "libvirt"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder)], check=True, timeout=20)
     try:
         with contextlib.suppress(OSError):
