@@ -1,8 +1,8 @@
 """`make test` after lint: `python -m tests.run`, or with a word, one of its parts: `fast`, `engine`.
 
-The slow builds run beside the fast tests, which use one core. The engine tests run as two processes side by side, as most
-of their time is waiting for pods and hosts: those that share the one deployed stack, and all others, which have instances
-of their own. Their lines are told apart by a word in front.
+Each part is two processes side by side, as most of the time is waiting: for the stand-ins' daemons and for all else; for the one
+deployed stack and for instances of their own. Their lines are told apart by a word in front. The slow builds run beside
+the fast tests. A part runs whatever became of the one before, so that one run tells everything.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tests import summary
 REPORTS = STATE / "tests"
 BUILDS_LIMIT = 3000  # seconds; 20 CPU-minutes on two busy cores
 TESTS_LIMIT = 4800  # seconds for one pytest
+STANDINS = "tests/lab/standins"
 DEPLOYED = "tests/engine/test_*.py"
 
 
@@ -84,44 +85,49 @@ def pytest(marks: str, report: str, *more: str, before: str = "") -> Run:
     return Run(words, limit=TESTS_LIMIT, before=before)
 
 
-def fast() -> int:
-    return pytest("not engine", summary.FAST).wait()
-
-
-def engine() -> int:
-    """Both sides to their end, also when one fails."""
-    deployed = sorted(str(path.relative_to(PROJECT)) for path in PROJECT.glob(DEPLOYED))
+def both(marks: str, paths: Sequence[str], *more: str, reports: tuple[str, str], words: tuple[str, str]) -> int:
+    """The tests of `paths`, and beside them all others; each to its end, also when the other fails."""
+    ignore = [f"--ignore-glob={PROJECT / path}" for path in paths]
     sides = (
-        pytest("engine", summary.DEPLOYED, "-vv", *deployed, before="stack |"),
-        pytest("engine", summary.PARTS, "-vv", f"--ignore-glob={PROJECT / DEPLOYED}", before="parts |"),
+        pytest(marks, reports[0], *more, *paths, before=f"{words[0]} |"),
+        pytest(marks, reports[1], *more, *ignore, before=f"{words[1]} |"),
     )
     try:
-        return max(side.wait() for side in sides)
+        return max([side.wait() for side in sides])
     finally:
         for side in sides:
             side.end()
 
 
+def fast() -> int:
+    return both("not engine", [STANDINS], reports=summary.FAST, words=("stand-ins", "others   "))
+
+
+def engine() -> int:
+    deployed = sorted(str(path.relative_to(PROJECT)) for path in PROJECT.glob(DEPLOYED))
+    return both("engine", deployed, "-vv", reports=summary.ENGINE, words=("stack", "parts"))
+
+
 def everything() -> int:
-    """Stops at the first part that fails."""
+    """All parts, and the counts."""
     log = REPORTS / "builds.log"
     builds = Run(["tests.builds"], limit=BUILDS_LIMIT, log=log)
     try:
-        if code := fast():
-            return code
-        if code := builds.wait():
+        codes = [fast(), builds.wait()]
+        if codes[1]:
             print(f"the builds failed:\n{tail(log)}", file=sys.stderr)
-            return code
+            return codes[1]
     finally:
         builds.end()
-    return engine() or summary.main()
+    codes.append(engine())
+    return summary.main() or max(codes)
 
 
 PARTS = {"fast": fast, "engine": engine}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code of the first part that failed."""
+    """0 when all went well."""
     if len(arguments) > 1 or (arguments and arguments[0] not in PARTS):
         print(f"usage: python -m tests.run [{'|'.join(PARTS)}]", file=sys.stderr)
         return 2

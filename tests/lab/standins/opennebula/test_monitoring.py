@@ -137,7 +137,7 @@ def test_the_remotes_tree_is_made_equal_at_every_probe_start(zone: Zone) -> None
     oid = zone.register()
     zone.until_state(oid, MONITORED)
     assert zone.host.box.sh("ls /var/tmp/one; test ! -L /var/tmp/one/im/kvm.d/monitord-client.rb") == (
-        "VERSION\nauth\nim\nscheduler\ntm\nvmm\n"
+        "VERSION\nauth\ndatastore\netc\nim\nscheduler\ntm\nvmm\n"
     )
 
 
