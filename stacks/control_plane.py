@@ -7,6 +7,7 @@ itself and so does OneFlow for oned, a host's preparation needs only a key. Only
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes
@@ -38,13 +39,15 @@ from stacks.tiers import TIERS
 
 # Both daemons open one more than they keep; the rest is for backups, upgrades and people.
 SPARE_CONNECTIONS = 60
+FIELD_MANAGER = "opennebula-on-kubernetes"
 
 
 class ControlPlane(pulumi.ComponentResource):
     """OpenNebula of one environment."""
 
     def __init__(self, settings: StackSettings, secrets: Secrets, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("opennebula:index:ControlPlane", naming.PROJECT, None, opts)
+        marked = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(transformations=[owned_by_the_program]))
+        super().__init__("opennebula:index:ControlPlane", naming.PROJECT, None, marked)
         self._settings = settings
         self._urls = urls(settings.ingress)
         cluster = kubernetes_provider(settings, self)
@@ -230,6 +233,23 @@ class ControlPlane(pulumi.ComponentResource):
             password_command=f"{secret} -o jsonpath='{{.data.{naming.ONE_AUTH_KEY}}}' | base64 -d",
             oneadmin_public_key=self._identity.oneadmin.public,
         )
+
+
+def owned_by_the_program(
+    resource: pulumi.ResourceTransformationArgs,
+) -> pulumi.ResourceTransformationResult | None:
+    """Every object of the cluster belongs to one field manager of a fixed name.
+
+    The provider invents a name for each object and keeps it in the state. After a lost state it would take another one, the
+    old one would own the fields as well, and server-side apply would never again take anything out of the object: a
+    container that is switched off would stay.
+    """
+    if not resource.type_.startswith("kubernetes:"):
+        return None
+    metadata: Any = resource.props["metadata"]  # a plain dictionary in all components
+    annotations = {**metadata.get("annotations", {}), "pulumi.com/patchFieldManager": FIELD_MANAGER}
+    props = {**resource.props, "metadata": {**metadata, "annotations": annotations}}
+    return pulumi.ResourceTransformationResult(props, resource.opts)
 
 
 def kubernetes_provider(settings: StackSettings, parent: pulumi.Resource) -> pulumi_kubernetes.Provider:

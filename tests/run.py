@@ -52,7 +52,7 @@ class Run:
         self._reader.start()
 
     def wait(self) -> int:
-        """Its exit code; 124, after ending it, when the limit passed."""
+        """Its exit code; 124, after ending it, when the limit passed; 128 and the signal's number when one ended it."""
         try:
             code = self._child.wait(max(0.0, self._deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -60,7 +60,7 @@ class Run:
             self.end()
             code = 124
         self._reader.join(10)
-        return code
+        return code if code >= 0 else 128 - code
 
     def end(self) -> None:
         """End it if it is still at work; pytest takes down what its fixtures started."""
@@ -80,7 +80,8 @@ class Run:
 
 
 def pytest(marks: str, report: str, *more: str, before: str = "") -> Run:
-    """One pytest over the project."""
+    """One pytest over the project. A report of an earlier run must not speak for this one."""
+    (REPORTS / report).unlink(missing_ok=True)
     words = ("pytest", "-m", marks, "--durations=10", f"--junitxml={REPORTS / report}", *more)
     return Run(words, limit=TESTS_LIMIT, before=before)
 
@@ -116,7 +117,6 @@ def everything() -> int:
         codes = [fast(), builds.wait()]
         if codes[1]:
             print(f"the builds failed:\n{tail(log)}", file=sys.stderr)
-            return codes[1]
     finally:
         builds.end()
     codes.append(engine())

@@ -11,6 +11,7 @@ import pytest
 
 from components import naming
 from components.registration.client import AdminState
+from stacks.control_plane import FIELD_MANAGER
 from tests.engine.conftest import NAMESPACE, World
 
 pytestmark = pytest.mark.engine
@@ -244,6 +245,10 @@ def test_a_lost_state_is_healed_by_adoption(world: World, ids: dict[str, int]) -
     world.stack().up()
     assert world.rows() == ids
     assert world.stack().up().changed == 0
+    # One owner of the fields: with two, nothing could ever be taken out of an object again.
+    listed = world.kubectl("get", "statefulset", "oned", "--show-managed-fields", "-o", "json")
+    fields = json.loads(listed)["metadata"]["managedFields"]
+    assert [owner["manager"] for owner in fields if owner["operation"] == "Apply"] == [FIELD_MANAGER]
 
 
 def secret_texts(world: World) -> Iterator[tuple[str, str]]:

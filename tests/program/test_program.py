@@ -18,6 +18,7 @@ from components.host_settings import way
 from components.manifests import content_hash
 from components.preparing.values import Target
 from policy.rules import violations
+from stacks.control_plane import FIELD_MANAGER
 from stacks.secrets import SECRETS
 from stacks.settings import ConfigError, parse
 from tests.examples import host
@@ -237,6 +238,14 @@ def test_host_resources_carry_no_secret_and_no_code() -> None:
         assert "Secret(" not in repr(dict(item.inputs))
         reference = base64.b64decode(item.inputs["__provider"])
         assert b"components.registration.provider" in reference and len(reference) < 120
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_every_object_has_the_one_field_manager(stack: str) -> None:
+    objects = [item for item in graph(stack).records if item.type.startswith("kubernetes:")]
+    assert len(objects) > 20
+    for item in objects:
+        assert item.inputs["metadata"]["annotations"]["pulumi.com/patchFieldManager"] == FIELD_MANAGER, item.name
 
 
 def test_oned_knows_the_hosts_by_their_pins() -> None:
