@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.bootstrap.script import render
 from components.bootstrap.undo import render_undo
 from lab.paths import PROJECT
+from tests.bootstrap.examples import plan
 
 _CALL = "undo </dev/null\n"
 BEGIN, END = (
@@ -105,6 +107,45 @@ def test_the_record_has_each_thing_once_and_by_kind(tmp_path: Path) -> None:
     ).stdout
     assert out == f"/a\n/b\n{rule}\nchanges=\n"
     assert record.read_text() == f"file /a\nfile /b\nfirewalld {rule}\n"
+
+
+def test_a_file_that_was_there_before_us_is_not_in_the_record(tmp_path: Path) -> None:
+    record, theirs, ours, link = (tmp_path / name for name in ("made", "theirs", "ours", "link"))
+    theirs.write_text("deb an operator's own\n")
+    link.symlink_to(tmp_path / "nowhere")
+    _run(
+        f"MADE={record}; for file in {theirs} {ours} {link}; do made_file $file; done; echo text >{ours}; made_file {ours}"
+    )
+    assert record.read_text() == f"file {ours}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "files"),
+    [
+        ("debian:12", "debian_repository", ("DEBIAN_LIST", "DEBIAN_KEY")),
+        ("almalinux:9", 'rpm_repository "$SOURCE"', ("SOURCE", "RPM_KEY")),
+    ],
+)
+@pytest.mark.parametrize("before", [(), (0,), (0, 1)])
+def test_the_repositorys_files_are_recorded_unless_they_were_there(
+    tmp_path: Path, kind: str, call: str, files: tuple[str, str], before: tuple[int, ...]
+) -> None:
+    """The preparation's own functions, with places of this test; a record, and whatever files there were."""
+    places = [tmp_path / name for name in files]
+    for number in before:
+        places[number].write_text("an operator's own\n")
+    functions = render(plan()).removesuffix("main </dev/null\n")
+    given = "".join(f"{name}={place}\n" for name, place in zip(files, places, strict=True))
+    script = (
+        f"{functions}STEP=here\nMADE={tmp_path}/made\n{given}"
+        "source_url() { printf https://example.org; }\nkey_binary() { printf key; }\nrpm_trusts_key() { :; }\nPLAN_KEY=key\n"
+        f"chown() {{ :; }}\n{call}\n"
+    )
+    subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, timeout=30, check=True)
+    assert all(place.exists() for place in places)
+    record = tmp_path / "made"
+    found = set(record.read_text().splitlines()) if record.exists() else set()
+    assert found == {f"file {place}" for number, place in enumerate(places) if number not in before}, kind
 
 
 @pytest.mark.parametrize(("uninstall", "left"), [(False, "package opennebula-node-kvm\n"), (True, None)])
