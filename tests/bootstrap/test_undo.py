@@ -210,13 +210,22 @@ NO_RULES = "case $* in *--state) echo running ;; *--query*) exit 1 ;; *) exit 99
 @pytest.mark.parametrize(
     ("programs", "cause"),
     [
-        ({"ufw": "echo 'ERROR: problem running' >&2; exit 1"}, "ufw show added does not tell its rules: ERROR: problem"),
-        ({"nft": "echo 'Operation not permitted' >&2; exit 1"}, "nft -a list ruleset does not tell its rules: Operation"),
+        (
+            {"ufw": "echo 'ERROR: problem running' >&2; exit 1"},
+            "ufw show added does not tell its rules: ERROR: problem",
+        ),
+        (
+            {"nft": "echo 'Operation not permitted' >&2; exit 1"},
+            "nft -a list ruleset does not tell its rules: Operation",
+        ),
         (
             {"firewall_cmd": "case $* in *--state) echo running ;; *) echo 'no D-Bus'; exit 254 ;; esac"},
             "firewalld does not tell whether it has a rule of ours: no D-Bus",
         ),
-        ({"firewall_offline_cmd": "echo broken; exit 3"}, "firewalld does not tell whether it has a rule of ours: broken"),
+        (
+            {"firewall_offline_cmd": "echo broken; exit 3"},
+            "firewalld does not tell whether it has a rule of ours: broken",
+        ),
     ],
 )
 def test_rules_that_cannot_be_listed_are_told_and_not_taken_for_none(
@@ -235,8 +244,8 @@ def test_a_rule_that_is_not_there_is_no_failure_and_one_that_is_goes(tmp_path: P
         "undo_firewall",
         f"firewalld {RULE}\n",
         firewall_cmd="case $* in *--state) echo running ;; --permanent\\ --query*) ;; *--query*) exit 1 ;; esac",
-        ufw="[ \"$1\" = --force ] || echo \"ufw allow from 10.0.0.0/8 to any port 80 proto tcp comment 'opennebula'\"",
-        nft="[ \"$1\" != -a ] || printf 'table inet f {\\n chain in {\\n accept comment \"opennebula\" # handle 7\\n}\\n}\\n'",
+        ufw='[ "$1" = --force ] || echo "ufw allow from 10.0.0.0/8 to any port 80 proto tcp comment \'opennebula\'"',
+        nft='[ "$1" != -a ] || printf \'table inet f {\\n chain in {\\n accept comment "opennebula" # handle 7\\n}\\n}\\n\'',
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "changes=here\n", "")
     assert _calls(tmp_path) == [
