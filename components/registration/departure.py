@@ -81,15 +81,21 @@ class Departure:
         from components.preparing.undoing import NotUndone, undo
         from components.preparing.values import Endpoint
 
-        at = Endpoint.parse(login, key)
         try:
-            undo(
-                name,
-                at,
-                way(SshSettings.model_validate_json(self.ssh)),
-                self.private_key,
-                uninstall=wanted is OnRemoval.UNINSTALL,
-            )
+            at = Endpoint.parse(login, key)
+        except ValueError:
+            cause = f"the state's login of the host, {login!r}, is none"
+            raise HostNotCleaned(
+                what, cause, then=f"take back by hand what docs/guides/hosts.md lists; then, or {out}"
+            ) from None
+        try:
+            by = way(SshSettings.model_validate_json(self.ssh))
+        except ValueError as error:  # pydantic's is one
+            raise HostNotCleaned(
+                what, f"opennebula:ssh: {_plain(error)}", then=f"correct it and repeat the command; {out}"
+            ) from None
+        try:
+            undo(name, at, by, self.private_key, uninstall=wanted is OnRemoval.UNINSTALL)
         except NotUndone as error:
             raise HostNotCleaned(what, str(error), then=f"repeat the command; {out}") from None
         log.warning("host %s: what was prepared on it is taken back", name)
@@ -104,3 +110,13 @@ class Departure:
         except Unknowable as error:
             cause = f"the machine may be declared under another name: {error}"
             raise HostNotCleaned(what, cause, then=f"mend that and repeat the command; {out}") from None
+
+
+def _plain(error: ValueError) -> str:
+    """In one line what pydantic says in several."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = ((".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_input=False))
+    return "; ".join(f"{path}: {text}" if path else text for path, text in found)

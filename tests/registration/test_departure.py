@@ -157,6 +157,23 @@ def test_what_cannot_be_done_is_told_with_the_way_out(monkeypatch: pytest.Monkey
         take_back({"login": None})
 
 
+@pytest.mark.parametrize(
+    ("props", "config", "cause"),
+    [
+        ({"login": "deploy@192.0.2.9"}, {}, r"login of the host, 'deploy@192\.0\.2\.9', is none"),
+        ({}, {"ssh": {"dialTimeout": "soon"}}, r"opennebula:ssh: dialTimeout: Input should be a valid"),
+        ({}, {"ssh": "no json"}, r"opennebula:ssh: Invalid JSON"),
+    ],
+)
+def test_what_cannot_be_read_is_no_traceback(
+    asked: list[tuple[Any, ...]], props: dict[str, Any], config: dict[str, Any], cause: str
+) -> None:
+    with pytest.raises(HostNotCleaned, match=rf"'kvm-9' has left oned.*{cause}.*Next: .*fleet\.lost") as caught:
+        take_back(props, **config)
+    assert "\n" not in str(caught.value)
+    assert asked == []
+
+
 def test_the_key_is_in_no_text_of_the_settings() -> None:
     texts = {names.CONFIG_SSH_KEY: "-----BEGIN the key"}
     assert "the key" not in repr(Declared.read(texts.get))
