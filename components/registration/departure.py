@@ -68,7 +68,7 @@ class Departure:
         if name in self.lost:
             log.warning("host %s is said to be lost: what was prepared on it is not taken back", name)
             return
-        out = f"if the machine is gone for good, add {name} to opennebula:fleet.lost and repeat the command"
+        out = f"if the machine is gone for good, {_way_out(name, with_the_stack=with_the_stack)}"
         what = f"host {name!r} has left oned, but what was prepared on it is still there"
         if not with_the_stack and (other := self._declared_as(login, key, what, out)):
             log.warning("host %s stays prepared: the configuration has the machine as %s", name, other)
@@ -110,6 +110,13 @@ class Departure:
         except Unknowable as error:
             cause = f"the machine may be declared under another name: {error}"
             raise HostNotCleaned(what, cause, then=f"mend that and repeat the command; {out}") from None
+
+
+def _way_out(name: str, *, with_the_stack: bool) -> str:
+    """A destroy is handed the configuration of the last up."""
+    if with_the_stack:
+        return f"take {name} out of the hosts, add it to opennebula:fleet.lost, `pulumi up`, and destroy after that"
+    return f"add {name} to opennebula:fleet.lost and repeat the command"
 
 
 def _plain(error: ValueError) -> str:
