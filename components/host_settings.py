@@ -227,6 +227,11 @@ def problems(hosts: Sequence[HostSettings], fleet: FleetSettings) -> Iterator[tu
             if (earlier := first.setdefault(mount.target, number)) != number:
                 text = f"{mount.target} is already mounts[{earlier}].target; one file system a path: choose another, or remove one"
                 yield f"hosts[{index}].mounts[{number}].target", text
+    declared = {host.name for host in hosts}
+    for index, name in enumerate(fleet.lost):
+        if name in declared:
+            text = f"{name} is declared, so it is not lost: take it out of the hosts if its machine is gone, else out of here"
+            yield f"fleet.lost[{index}]", text
     for path, drain in (
         ("fleet.drain", fleet.drain),
         *((f"hosts[{index}].drain", host.drain) for index, host in enumerate(hosts)),

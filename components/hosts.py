@@ -121,7 +121,7 @@ class Hosts(pulumi.ComponentResource):
                 f"{name}-peers",
                 peers(args.hosts),
                 # One that is declared offline may be switched off. It is told when it comes back.
-                [(item.name, endpoint(item, args.ssh)) for item in args.hosts if item.state != "offline"],
+                [(item.name, endpoint(item, args.ssh)) for item in by_name(args.hosts) if item.state != "offline"],
                 pulumi.ResourceOptions(parent=self, depends_on=prepared_all),
             )
             FleetReady(
@@ -179,9 +179,14 @@ def script(host: HostSettings, args: HostsArgs, public_keys: Sequence[str]) -> s
     return render(with_preparation(plan, host, args.preparation))
 
 
+def by_name(hosts: Sequence[HostSettings]) -> list[HostSettings]:
+    """In an order that does not hang on that of the configuration: a list that is only sorted anew is no change."""
+    return sorted(hosts, key=lambda host: host.name)
+
+
 def peers(hosts: Sequence[HostSettings]) -> str:
     """The text that makes these hosts known to each other, the same for all."""
-    return render_peers([Peer(host.name, host.ssh_address, host.port, host.host_key) for host in hosts])
+    return render_peers([Peer(host.name, host.ssh_address, host.port, host.host_key) for host in by_name(hosts)])
 
 
 def front_end(args: HostsArgs, key: str) -> tuple[str, str | None]:

@@ -7,6 +7,8 @@ state. The agent lives as long as that process.
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import tempfile
 import threading
@@ -19,6 +21,8 @@ from components.preparing.values import Endpoint, Target, Way
 
 PROJECT = Path(__file__).resolve().parents[2]
 _PLACE = PROJECT / ".state/prepare"
+_PLAIN = re.compile(r"[\w./+@=-]+")
+"""A path that neither ssh_config nor a shell reads as anything but itself."""
 
 _guard = threading.Lock()
 _agents: dict[str, Agent] = {}
@@ -33,9 +37,13 @@ def undo(name: str, endpoint: Endpoint, way: Way, private_key: str | None, *, un
 
     Takes at most the way's limits. Raises NotUndone.
     """
-    _PLACE.mkdir(parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(prefix="undo-", dir=_PLACE)
+    folder = ""
     try:
+        _PLACE.mkdir(parents=True, exist_ok=True)
+        # Relative, as it is for preparations: the engine starts its plugins in the project, whose path may have a blank.
+        folder = os.path.relpath(tempfile.mkdtemp(prefix="undo-", dir=_PLACE))
+        if not _PLAIN.fullmatch(folder):
+            raise NotUndone(_here(name, f"ssh cannot use the path {folder!r}", "run pulumi in the project's directory"))
         socket = "" if private_key is None else _agent(private_key).socket
         script = render_undo(name, uninstall=uninstall)
         Preparation(folder, Target(name, endpoint, ""), way._replace(agent=socket), script).run()
@@ -43,8 +51,17 @@ def undo(name: str, endpoint: Endpoint, way: Way, private_key: str | None, *, un
         raise NotUndone(str(error)) from None
     except Failed as failed:
         raise NotUndone(failed.lines(name)[-1]) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        text = f"this machine fails: {where}{error.strerror or error}"
+        raise NotUndone(_here(name, text, "mend that where pulumi runs")) from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _here(name: str, text: str, then: str) -> str:
+    return f"one-prepare: {name}: here: {text}; next: {then}"
 
 
 def _agent(private_key: str) -> Agent:

@@ -16,6 +16,7 @@ from typing import Any
 
 from components.registration import names
 from components.registration.errors import HostNotCleaned
+from components.registration.same_machine import Machines, Unknowable
 
 log = logging.getLogger("opennebula.registration")
 
@@ -35,8 +36,8 @@ class Departure:
 
     usual: OnRemoval = OnRemoval.KEEP
     lost: frozenset[str] = frozenset()
-    endpoints: frozenset[str] = frozenset()
-    """`address:port` of all hosts that are declared."""
+    machines: Machines = field(default_factory=Machines)
+    """Of all hosts that are declared."""
     ssh: str = "{}"
     private_key: str | None = field(default=None, repr=False)
 
@@ -49,9 +50,7 @@ class Departure:
         return cls(
             usual=OnRemoval(usual) if usual in list(OnRemoval) else OnRemoval.KEEP,
             lost=frozenset(map(str, lost)) if isinstance(lost, list) else frozenset(),
-            endpoints=frozenset(
-                f"{host.get('address') or name}:{host.get('port', 22)}" for name, host in hosts.items()
-            ),
+            machines=Machines.read(get, hosts),
             ssh=ssh if isinstance(ssh, str) and ssh else "{}",
             private_key=str(key) if key else None,
         )
@@ -61,7 +60,7 @@ class Departure:
 
         A host that is declared under another name, a renamed entry, is prepared and stays so.
         """
-        name, login = str(props["name"]), str(props.get("login") or "")
+        name, login, key = str(props["name"]), str(props.get("login") or ""), str(props.get("host_key") or "")
         own = props.get("on_removal")
         wanted = OnRemoval(own) if own else self.usual
         if wanted is OnRemoval.KEEP:
@@ -69,28 +68,62 @@ class Departure:
         if name in self.lost:
             log.warning("host %s is said to be lost: what was prepared on it is not taken back", name)
             return
-        if not with_the_stack and login.partition("@")[2] in self.endpoints:
-            log.warning("host %s stays prepared: the configuration has the machine under another name", name)
+        out = f"if the machine is gone for good, {_way_out(name, with_the_stack=with_the_stack)}"
+        what = f"host {name!r} has left oned, but what was prepared on it is still there"
+        if not with_the_stack and (other := self._declared_as(login, key, what, out)):
+            log.warning("host %s stays prepared: the configuration has the machine as %s", name, other)
             return
+        if not (login and key):
+            cause = "the state is of an earlier program and has no login of the host"
+            raise HostNotCleaned(what, cause, then=f"take back by hand what docs/guides/hosts.md lists; then, or {out}")
         # Pydantic and the SSH side are needed by nobody else here.
         from components.host_settings import SshSettings, way
         from components.preparing.undoing import NotUndone, undo
         from components.preparing.values import Endpoint
 
-        out = f"if the machine is gone for good, add {name} to opennebula:fleet.lost and repeat the command"
-        what = f"host {name!r} has left oned, but what was prepared on it is still there"
-        if not (login and props.get("host_key")):
-            cause = "the state is of an earlier program and has no login of the host"
-            raise HostNotCleaned(what, cause, then=f"take back by hand what docs/guides/hosts.md lists; then, or {out}")
-        at = Endpoint.parse(login, str(props["host_key"]))
         try:
-            undo(
-                name,
-                at,
-                way(SshSettings.model_validate_json(self.ssh)),
-                self.private_key,
-                uninstall=wanted is OnRemoval.UNINSTALL,
-            )
+            at = Endpoint.parse(login, key)
+        except ValueError:
+            cause = f"the state's login of the host, {login!r}, is none"
+            raise HostNotCleaned(
+                what, cause, then=f"take back by hand what docs/guides/hosts.md lists; then, or {out}"
+            ) from None
+        try:
+            by = way(SshSettings.model_validate_json(self.ssh))
+        except ValueError as error:  # pydantic's is one
+            raise HostNotCleaned(
+                what, f"opennebula:ssh: {_plain(error)}", then=f"correct it and repeat the command; {out}"
+            ) from None
+        try:
+            undo(name, at, by, self.private_key, uninstall=wanted is OnRemoval.UNINSTALL)
         except NotUndone as error:
             raise HostNotCleaned(what, str(error), then=f"repeat the command; {out}") from None
         log.warning("host %s: what was prepared on it is taken back", name)
+
+    def _declared_as(self, login: str, key: str, what: str, out: str) -> str | None:
+        """Name of the declared host that is this machine. Raises HostNotCleaned where nobody can know."""
+        found = self.machines.at(login.partition("@")[2]) if login else None
+        if found or not key:
+            return found
+        try:
+            return self.machines.with_key(key)
+        except Unknowable as error:
+            cause = f"the machine may be declared under another name: {error}"
+            raise HostNotCleaned(what, cause, then=f"mend that and repeat the command; {out}") from None
+
+
+def _way_out(name: str, *, with_the_stack: bool) -> str:
+    """A destroy is handed the configuration of the last up."""
+    if with_the_stack:
+        return f"take {name} out of the hosts, add it to opennebula:fleet.lost, `pulumi up`, and destroy after that"
+    return f"add {name} to opennebula:fleet.lost and repeat the command"
+
+
+def _plain(error: ValueError) -> str:
+    """In one line what pydantic says in several."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = ((".".join(map(str, each["loc"])), each["msg"]) for each in error.errors(include_input=False))
+    return "; ".join(f"{path}: {text}" if path else text for path, text in found)

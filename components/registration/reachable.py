@@ -1,9 +1,9 @@
 """`ReachableHosts`: whom oned's ssh must be able to reach: the declared hosts, and those that are about to leave.
 
 The engine changes things first and deletes last. Without this a host that has left the configuration would be gone from oned's
-known_hosts and ssh configuration before its VMs are moved away, its probes stopped, and it is deleted in oned. So what
-left with an earlier change is kept, up to LEAVERS hosts: an address and a pinned key that nobody asks for any more. Pure: no call
-to anybody; the state remembers. Output `entries`: name → address, port, host key.
+known_hosts and ssh configuration before its VMs are moved away, its probes stopped, and it is deleted in oned. So all that
+leave with a change are kept, and of those that left earlier as many as make LEAVERS hosts with them: an address and a pinned
+key that nobody asks for any more. Pure: no call to anybody; the state remembers. Output `entries`: name → address, port, host key.
 
 `components.registration.reachable.ReachableHostsProvider` is a reference in the state, as in `provider.py`.
 """
@@ -36,10 +36,11 @@ class ReachableHostsProvider(ResourceProvider):
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         declared = set(olds["declared"])
-        # Those that leave with this change come before those that are gone for longer, and are the last to be forgotten.
-        former = sorted(olds["entries"].items(), key=lambda item: item[0] not in declared)
-        leavers = [(name, entry) for name, entry in former if name not in news["entries"]]
-        return UpdateResult(_outputs(news, dict(leavers[:LEAVERS])))
+        former = {name: entry for name, entry in olds["entries"].items() if name not in news["entries"]}
+        leaving = {name: entry for name, entry in former.items() if name in declared}
+        # Those that are gone for longest come last, and are the first to be forgotten.
+        earlier = [(name, entry) for name, entry in former.items() if name not in declared]
+        return UpdateResult(_outputs(news, leaving | dict(earlier[: max(0, LEAVERS - len(leaving))])))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         return ReadResult(id_, props)

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.bootstrap.script import render
 from components.bootstrap.undo import render_undo
 from lab.paths import PROJECT
+from tests.bootstrap.examples import plan
 
 _CALL = "undo </dev/null\n"
 BEGIN, END = (
@@ -107,6 +109,45 @@ def test_the_record_has_each_thing_once_and_by_kind(tmp_path: Path) -> None:
     assert record.read_text() == f"file /a\nfile /b\nfirewalld {rule}\n"
 
 
+def test_a_file_that_was_there_before_us_is_not_in_the_record(tmp_path: Path) -> None:
+    record, theirs, ours, link = (tmp_path / name for name in ("made", "theirs", "ours", "link"))
+    theirs.write_text("deb an operator's own\n")
+    link.symlink_to(tmp_path / "nowhere")
+    _run(
+        f"MADE={record}; for file in {theirs} {ours} {link}; do made_file $file; done; echo text >{ours}; made_file {ours}"
+    )
+    assert record.read_text() == f"file {ours}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "call", "files"),
+    [
+        ("debian:12", "debian_repository", ("DEBIAN_LIST", "DEBIAN_KEY")),
+        ("almalinux:9", 'rpm_repository "$SOURCE"', ("SOURCE", "RPM_KEY")),
+    ],
+)
+@pytest.mark.parametrize("before", [(), (0,), (0, 1)])
+def test_the_repositorys_files_are_recorded_unless_they_were_there(
+    tmp_path: Path, kind: str, call: str, files: tuple[str, str], before: tuple[int, ...]
+) -> None:
+    """The preparation's own functions, with places of this test; a record, and whatever files there were."""
+    places = [tmp_path / name for name in files]
+    for number in before:
+        places[number].write_text("an operator's own\n")
+    functions = render(plan()).removesuffix("main </dev/null\n")
+    given = "".join(f"{name}={place}\n" for name, place in zip(files, places, strict=True))
+    script = (
+        f"{functions}STEP=here\nMADE={tmp_path}/made\n{given}"
+        "source_url() { printf https://example.org; }\nkey_binary() { printf key; }\nrpm_trusts_key() { :; }\nPLAN_KEY=key\n"
+        f"chown() {{ :; }}\n{call}\n"
+    )
+    subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, timeout=30, check=True)
+    assert all(place.exists() for place in places)
+    record = tmp_path / "made"
+    found = set(record.read_text().splitlines()) if record.exists() else set()
+    assert found == {f"file {place}" for number, place in enumerate(places) if number not in before}, kind
+
+
 @pytest.mark.parametrize(("uninstall", "left"), [(False, "package opennebula-node-kvm\n"), (True, None)])
 def test_a_package_that_stays_stays_in_the_record(tmp_path: Path, uninstall: bool, left: str | None) -> None:
     if os.getuid() != 0:
@@ -138,3 +179,112 @@ def test_of_a_users_processes_only_those_meant_are_ended_and_never_our_own(tmp_p
         for process in (meant, other):
             process.kill()
             process.wait()
+
+
+def _with_programs(tmp_path: Path, call: str, record: str = "", **programs: str) -> subprocess.CompletedProcess[str]:
+    """A part of the script, in a directory of its own, where these programs and no others of their kind are found."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, text in programs.items():
+        (tools / name.replace("_", "-")).write_text(f'#!/bin/sh\necho "{name} $*" >>{tmp_path}/calls\n{text}\n')
+        (tools / name.replace("_", "-")).chmod(0o755)
+    (tmp_path / "made").write_text(record)
+    missing = {"ufw", "nft", "firewall_cmd", "firewall_offline_cmd"} - set(programs)
+    hidden = "|".join(name.replace("_", "-") for name in missing) or "none"
+    return _run(
+        f"PATH={tools}:$PATH; WORK={tmp_path}; LOG={tmp_path}/log; MADE={tmp_path}/made; drop_block() {{ :; }}\n"
+        f'command() {{ case $2 in {hidden}) return 1 ;; esac; [ -x "$(which "$2")" ]; }}\n{call}',
+        uninstall=True,
+        check=False,
+    )
+
+
+def _calls(tmp_path: Path) -> list[str]:
+    return (tmp_path / "calls").read_text().splitlines()
+
+
+RULE = 'rule family="ipv4" source address="10.0.0.0/8" port port="80" protocol="tcp" accept'
+NO_RULES = "case $* in *--state) echo running ;; *--query*) exit 1 ;; *) exit 99 ;; esac"
+
+
+@pytest.mark.parametrize(
+    ("programs", "cause"),
+    [
+        (
+            {"ufw": "echo 'ERROR: problem running' >&2; exit 1"},
+            "ufw show added does not tell its rules: ERROR: problem",
+        ),
+        (
+            {"nft": "echo 'Operation not permitted' >&2; exit 1"},
+            "nft -a list ruleset does not tell its rules: Operation",
+        ),
+        (
+            {"firewall_cmd": "case $* in *--state) echo running ;; *) echo 'no D-Bus'; exit 254 ;; esac"},
+            "firewalld does not tell whether it has a rule of ours: no D-Bus",
+        ),
+        (
+            {"firewall_offline_cmd": "echo broken; exit 3"},
+            "firewalld does not tell whether it has a rule of ours: broken",
+        ),
+    ],
+)
+def test_rules_that_cannot_be_listed_are_told_and_not_taken_for_none(
+    tmp_path: Path, programs: dict[str, str], cause: str
+) -> None:
+    done = _with_programs(tmp_path, "undo_firewall", f"firewalld {RULE}\n", **programs)
+    assert done.returncode == 1
+    assert f"one-bootstrap: kvm-1: here: {cause}" in done.stderr
+    assert "; next: " in done.stderr
+    assert (tmp_path / "made").read_text() == f"firewalld {RULE}\n"
+
+
+def test_a_rule_that_is_not_there_is_no_failure_and_one_that_is_goes(tmp_path: Path) -> None:
+    done = _with_programs(
+        tmp_path,
+        "undo_firewall",
+        f"firewalld {RULE}\n",
+        firewall_cmd="case $* in *--state) echo running ;; --permanent\\ --query*) ;; *--query*) exit 1 ;; esac",
+        ufw='[ "$1" = --force ] || echo "ufw allow from 10.0.0.0/8 to any port 80 proto tcp comment \'opennebula\'"',
+        nft='[ "$1" != -a ] || printf \'table inet f {\\n chain in {\\n accept comment "opennebula" # handle 7\\n}\\n}\\n\'',
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "changes=here\n", "")
+    assert _calls(tmp_path) == [
+        "firewall_cmd --state",
+        f"firewall_cmd --permanent --query-rich-rule={RULE}",
+        f"firewall_cmd --permanent --remove-rich-rule={RULE}",
+        f"firewall_cmd --query-rich-rule={RULE}",
+        "ufw show added",
+        "ufw --force delete allow from 10.0.0.0/8 to any port 80 proto tcp",
+        "nft -a list ruleset",
+        "nft delete rule inet f in handle 7",
+    ]
+
+
+def test_dpkg_is_asked_without_a_terminal_and_without_our_list(tmp_path: Path) -> None:
+    done = _with_programs(
+        tmp_path,
+        "undo_package",
+        "package opennebula-node-kvm\npackage other\n",
+        dpkg=f'[ "$1" = -s ] || {{ echo "$DEBIAN_FRONTEND $(cat)" >>{tmp_path}/calls; }}',
+    )
+    assert done.returncode == 0, done.stderr
+    asked = [call for call in _calls(tmp_path) if " -s" not in call]
+    assert asked == ["dpkg --remove opennebula-node-kvm", "noninteractive ", "dpkg --remove other", "noninteractive "]
+
+
+def test_of_the_probes_files_only_oneadmins_own_plain_files_go(tmp_path: Path) -> None:
+    """Anybody may make such a name in /tmp."""
+    if os.getuid() != 0:
+        pytest.skip("owners are set")
+    mine, theirs, folder, link = (tmp_path / f"one-monitord-{name}" for name in ("3.pid", "4", "x", "l"))
+    for file in (mine, theirs):
+        file.write_text("1\n")
+    folder.mkdir()
+    link.symlink_to(theirs)
+    for path in (mine, folder, link):
+        os.chown(path, 9869, 9869, follow_symlinks=False)
+    functions = render_undo("kvm-1", uninstall=False).removesuffix(_CALL)
+    assert functions.count("/tmp/one-monitord-") == 1
+    script = functions.replace("/tmp/one-monitord-", f"{tmp_path}/one-monitord-")
+    subprocess.run(["sh", "-s"], input=f"{script}undo_end() {{ :; }}\nundo_probes\n", text=True, timeout=30, check=True)
+    assert set(tmp_path.iterdir()) == {theirs, folder, link}

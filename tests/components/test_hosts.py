@@ -119,3 +119,14 @@ def test_what_no_host_can_do_is_named_with_its_path() -> None:
         "opennebula:hosts[0].drain.mode: containers cannot be migrated live; use cold or refuse",
         "opennebula:hosts[1].drain.vmLimit: must not exceed limit (50 s)",
     ]
+
+
+def test_a_host_that_is_declared_is_not_lost() -> None:
+    given = config() | {"hosts": json.dumps([host("kvm-1", address="10.0.0.11"), host("kvm-2", address="10.0.0.12")])}
+    with pytest.raises(ConfigError) as caught:
+        parse(given | {"fleet": json.dumps({"lost": ["gone", "kvm-2"]})})
+    assert [str(problem) for problem in caught.value.problems] == [
+        "opennebula:fleet.lost[1]: kvm-2 is declared, so it is not lost: take it out of the hosts if its machine is gone, "
+        "else out of here"
+    ]
+    assert parse(given | {"fleet": json.dumps({"lost": ["gone"]})}).fleet.lost == ("gone",)

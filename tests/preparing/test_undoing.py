@@ -71,3 +71,30 @@ def test_a_key_that_is_none_is_told_without_it(bench: Bench, host: Sshd, place: 
     with pytest.raises(NotUndone, match="ssh-add refuses") as caught:
         undo("kvm-1", endpoint(host), bench.way(), "no key at all", uninstall=False)
     assert "no key at all" not in str(caught.value)
+
+
+def test_a_checkout_whose_path_has_a_blank(
+    bench: Bench, host: Sshd, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = place / "my check out"
+    checkout.mkdir()
+    monkeypatch.chdir(checkout)
+    monkeypatch.setattr(undoing, "_PLACE", checkout / ".state/prepare")
+    undo("kvm-1", endpoint(host), bench.way(agent=""), host.private_key, uninstall=False)
+    assert (place / "note").read_text() == "kvm-1 False\n"
+    assert list((checkout / ".state/prepare").iterdir()) == []
+    monkeypatch.chdir(place)  # no engine does so
+    with pytest.raises(NotUndone, match=r"kvm-1: here: ssh cannot use the path .*; next: run pulumi in the project"):
+        undo("kvm-1", endpoint(host), bench.way(agent=""), host.private_key, uninstall=False)
+    assert list((checkout / ".state/prepare").iterdir()) == []
+
+
+def test_what_fails_on_this_machine_is_told_too(
+    bench: Bench, host: Sshd, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "file").write_text("")
+    monkeypatch.setattr(undoing, "_PLACE", place / "file/prepare")
+    with pytest.raises(
+        NotUndone, match=r"kvm-1: here: this machine fails: .*/file/prepare: Not a directory; next: mend"
+    ):
+        undo("kvm-1", endpoint(host), bench.way(), host.private_key, uninstall=False)

@@ -174,6 +174,16 @@ def test_hosts_are_made_known_to_each_other_once_all_are_prepared() -> None:
     assert changed.one("Command", "hosts-peers").inputs != peers.inputs
 
 
+def test_a_list_of_hosts_in_another_order_is_no_change_for_them() -> None:
+    config = lab_like()
+    turned = json.dumps(json.loads(config["opennebula:hosts"])[::-1])
+    assert turned != config["opennebula:hosts"]
+    before, after = (
+        found.one("Command", "hosts-peers") for found in (graph("lab"), run(config | {"opennebula:hosts": turned}))
+    )
+    assert after.inputs == before.inputs
+
+
 def test_preparing_hosts_waits_for_neither_database_nor_oned() -> None:
     found = graph("prod")
     for command in prepared(found):

@@ -57,6 +57,13 @@ def test_those_that_left_long_ago_are_forgotten_first() -> None:
     assert set(outputs["entries"]) == {"new", *many}
 
 
+def test_however_many_leave_at_once_all_are_reached_in_that_run() -> None:
+    many = [f"h-{number}" for number in range(2 * LEAVERS + 50)]
+    outputs = then(then(first("old", *many), *many), "stays")
+    assert set(outputs["entries"]) == {"stays", *many}
+    assert len(then(outputs, "stays", "new")["entries"]) == 2 + LEAVERS, "they are of an earlier change now"
+
+
 def test_state_holds_a_reference_and_no_code() -> None:
     text = serialize_provider(ReachableHostsProvider())
     assert len(text) <= 130

@@ -137,6 +137,9 @@ made() {
     fi
 }
 
+# made_file FILE: before it is written; one that is there is somebody's, or noted already.
+made_file() { [ -e "$1" ] || [ -L "$1" ] || made file "$1"; }
+
 BLOCK_BEGIN='# BEGIN opennebula control plane (kept by one-bootstrap)'
 BLOCK_END='# END opennebula control plane'
 

@@ -94,9 +94,9 @@ debian_try_source() {
 
 debian_repository() {
     mkdir -p "$(dirname "$DEBIAN_KEY")" "$(dirname "$DEBIAN_LIST")"
-    made file "$DEBIAN_LIST"
+    made_file "$DEBIAN_LIST"
     if [ -n "$PLAN_KEY" ]; then
-        made file "$DEBIAN_KEY"
+        made_file "$DEBIAN_KEY"
     fi
     if ! debian_key_fits; then
         draft=$DEBIAN_KEY.one-bootstrap

@@ -66,9 +66,9 @@ rpm_settled() {
 # rpm_repository FILE: key, trust, source.
 rpm_repository() {
     mkdir -p "$(dirname "$RPM_KEY")" "$(dirname "$1")"
-    made file "$1"
+    made_file "$1"
     if [ -n "$PLAN_KEY" ]; then
-        made file "$RPM_KEY"
+        made_file "$RPM_KEY"
         put_text "$RPM_KEY" root:root 0644 "$PLAN_KEY"
     fi
     if ! rpm_trusts_key; then

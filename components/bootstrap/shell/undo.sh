@@ -47,8 +47,11 @@ undo_access() {
 undo_probes() {
     undo_end 'sshd: oneadmin*' 'sshd-session: oneadmin*'
     undo_end '*/im/*.d/monitord-client*'
+    # anybody may make a name in /tmp
     for file in /tmp/one-monitord-*; do
-        drop_file "$file"
+        if [ -f "$file" ] && [ ! -L "$file" ] && [ "$(stat -c %u "$file" 2>/dev/null)" = "$ONE_ID" ]; then
+            drop_file "$file"
+        fi
     done
 }
 
@@ -138,8 +141,9 @@ undo_firewall() {
         undo_firewalld "$rule"
     done <"$WORK/rules"
     if command -v ufw >/dev/null; then
+        undo_listed 'ufw show added'
         # as it prints them: ufw allow from NETWORK to any port PORTS proto tcp comment 'opennebula'
-        timeout 30 ufw show added 2>/dev/null | sed -n "s/^ufw \(allow .*\) comment 'opennebula'\$/\1/p" >"$WORK/rules"
+        sed -n "s/^ufw \(allow .*\) comment 'opennebula'\$/\1/p" "$WORK/listed" >"$WORK/rules"
         while read -r rule; do
             # shellcheck disable=SC2086 # words
             limited 60 ufw --force delete $rule || die "ufw does not delete a rule of ours: $(last_words)" "ufw delete $rule on the host"
@@ -151,21 +155,33 @@ undo_firewall() {
     drop_block /etc/sysconfig/nftables.conf
 }
 
+# undo_listed COMMAND: what it prints, in $WORK/listed. A list that is not told must not pass for an empty one.
+undo_listed() {
+    printf '+ %s\n' "$1" >>"$LOG"
+    # shellcheck disable=SC2086 # words
+    timeout 30 $1 >"$WORK/listed" 2>>"$LOG" </dev/null 9>&- ||
+        die "$1 does not tell its rules: $(last_words)" "$1 on the host; mend what it says, then run it again"
+}
+
 undo_firewalld() {
     if command -v firewall-cmd >/dev/null && [ "$(timeout 30 firewall-cmd --state 2>&1)" = running ]; then
-        for where in --permanent ''; do
-            # shellcheck disable=SC2086 # an option or nothing
-            if limited 60 firewall-cmd $where "--query-rich-rule=$1"; then
-                # shellcheck disable=SC2086
-                limited 60 firewall-cmd $where "--remove-rich-rule=$1" ||
-                    die "firewalld keeps a rule of ours: $(last_words)" "firewall-cmd --remove-rich-rule='$1' on the host"
-                changed
-            fi
-        done
+        undo_rich_rule "$1" firewall-cmd --permanent
+        undo_rich_rule "$1" firewall-cmd
     elif command -v firewall-offline-cmd >/dev/null; then
-        limited 60 firewall-offline-cmd "--remove-rich-rule=$1" ||
-            die "firewalld, which is not at work, keeps a rule of ours: $(last_words)" "firewall-offline-cmd --remove-rich-rule='$1' on the host"
+        undo_rich_rule "$1" firewall-offline-cmd
+    fi
+}
+
+# undo_rich_rule RULE COMMAND...: a query ends with 1 for a rule that is not there, and otherwise when it does not know.
+undo_rich_rule() {
+    rich=$1
+    shift
+    if limited 60 "$@" "--query-rich-rule=$rich"; then
+        limited 60 "$@" "--remove-rich-rule=$rich" ||
+            die "firewalld keeps a rule of ours: $(last_words)" "$* --remove-rich-rule='$rich' on the host"
         changed
+    elif [ $? -ne 1 ]; then
+        die "firewalld does not tell whether it has a rule of ours: $(last_words)" "$* --query-rich-rule='$rich' on the host"
     fi
 }
 
@@ -173,10 +189,11 @@ undo_nftables() {
     if ! command -v nft >/dev/null; then
         return 0
     fi
-    timeout 30 nft -a list ruleset 2>/dev/null | awk '
+    undo_listed 'nft -a list ruleset'
+    awk '
         $1 == "table" { table = $2 " " $3 }
         $1 == "chain" { chain = $2 }
-        / comment "opennebula" # handle [0-9]+$/ { print table, chain, "handle", $NF }' >"$WORK/rules"
+        / comment "opennebula" # handle [0-9]+$/ { print table, chain, "handle", $NF }' "$WORK/listed" >"$WORK/rules"
     while read -r rule; do
         # shellcheck disable=SC2086 # words
         limited 30 nft delete rule $rule || die "nftables keeps a rule of ours: $(last_words)" "nft delete rule $rule on the host"
@@ -218,12 +235,14 @@ undo_package() {
     done <"$WORK/packages"
 }
 
-# Another package manager at work is waited for, as when it was installed.
+# Another package manager at work is waited for, as when it was installed. Nobody is asked anything.
 undo_remove() {
+    DEBIAN_FRONTEND=noninteractive
+    export DEBIAN_FRONTEND
     until_time=$(($(date +%s) + PLAN_LOCK_WAIT))
     while :; do
         : >"$LOG"
-        if limited 600 "$@"; then
+        if limited 600 "$@" </dev/null; then
             break
         fi
         if ! grep -qiE 'lock' "$LOG" || [ "$(date +%s)" -ge "$until_time" ]; then
