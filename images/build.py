@@ -81,10 +81,24 @@ def targets(version: str) -> tuple[str, ...]:
 
 def packages(target: str) -> tuple[str, ...]:
     """OpenNebula's packages that the Containerfile installs for a target, or takes files of."""
+    return _named(_words(target))
+
+
+def installed(target: str) -> tuple[str, ...]:
+    """Those of them that are installed: all before `with`."""
+    words = _words(target)
+    return _named(words[: words.index("with")] if "with" in words else words)
+
+
+def _words(target: str) -> list[str]:
     stages = re.split(r"^FROM \S+ AS ", (HERE / "Containerfile").read_text(), flags=re.MULTILINE)
     (stage,) = (stage for stage in stages if stage.startswith(f"{target}\n"))
     found = re.search(r"install\.sh opennebula \S+ \S+ ((?:.*\\\n)*.+)$", stage, re.MULTILINE)
-    return tuple(name for name in (found[1].split() if found else ()) if name.startswith("opennebula"))
+    return found[1].split() if found else []
+
+
+def _named(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for word in words if word.startswith("opennebula"))
 
 
 def check(request: Request) -> None:

@@ -65,9 +65,13 @@ def test_in_the_pod(daemon: str, plane: World) -> None:
     """tini is process 1, the user is the image's, packages came from the archive, entrypoints are this checkout's."""
     assert inside(plane, daemon, "cat", "/proc/1/comm") == "tini"
     assert inside(plane, daemon, "id", "-u") == str(RUNNING[daemon][2])
-    for package in build.packages(daemon):
+    assert build.installed(daemon)
+    for package in build.installed(daemon):
         found = inside(plane, daemon, "dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Version}", package)
         assert found == "installed 7.4.0-1"
+    # oned's package is not installed where only files of it are wanted.
+    names = inside(plane, daemon, "dpkg-query", "--show", "--showformat", "${Package}\n").split()
+    assert {name for name in names if name in build.packages(daemon)} == set(build.installed(daemon))
     for directory in build.TARGETS[daemon]:
         for source in (build.HERE / directory).iterdir():
             if source.is_file():
