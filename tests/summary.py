@@ -1,10 +1,12 @@
-"""The number of tests by layer and what was skipped, from the reports of the pytest runs: the last lines of `make test`."""
+"""The number of tests by layer, what was skipped and what failed, from the reports of the pytest runs: the last lines of
+`make test`.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,6 +31,8 @@ LAYERS = (
     ("tests.", "pure"),
 )
 
+_CAUSE_LETTERS = 200
+
 
 def main() -> int:
     """0 when every test passed and in every layer some really ran."""
@@ -46,12 +50,15 @@ def summary(reports: Sequence[Path]) -> tuple[list[str], bool]:
     """What to print of pytest's reports, and whether it is all right: a layer of which every test was skipped is not."""
     counts: dict[str, Counter[str]] = {layer: Counter() for _, layer in reversed(LAYERS)}
     skips: Counter[tuple[str, str]] = Counter()
+    failures: list[str] = []
     for case in (case for path in reports for case in _cases(path)):
         module = case.get("classname") or case.get("name") or ""  # a module that is skipped as a whole has no class
         layer = next(name for prefix, name in LAYERS if module.startswith(prefix))
         kinds = {child.tag: child for child in case}
         outcome = "failed" if {"failure", "error"} & set(kinds) else "skipped" if "skipped" in kinds else "passed"
         counts[layer][outcome] += 1
+        if outcome == "failed":
+            failures.append(f"  failed {module}.{case.get('name', '')}: {_cause(kinds)}")
         if outcome == "skipped":
             skips[f"{module}.{case.get('name', '').partition('[')[0]}", kinds["skipped"].get("message", "")] += 1
     lines = []
@@ -65,7 +72,13 @@ def summary(reports: Sequence[Path]) -> tuple[list[str], bool]:
     total = sum(counts.values(), Counter[str]())
     lines.append(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
     lines += [f"  skipped {number}x {test}: {reason}" for (test, reason), number in sorted(skips.items())]
-    return lines, sound
+    return lines + sorted(failures), sound
+
+
+def _cause(kinds: Mapping[str, ElementTree.Element]) -> str:
+    """The first line of what pytest says, as much of it as a terminal shows: what came before may have scrolled away."""
+    told = kinds["failure"] if "failure" in kinds else kinds["error"]
+    return (told.get("message") or told.text or "no message").strip().partition("\n")[0][:_CAUSE_LETTERS]
 
 
 def _cases(path: Path) -> list[ElementTree.Element]:

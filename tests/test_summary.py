@@ -1,4 +1,4 @@
-"""The last lines of `make test`: when they are content, and what they say of skips."""
+"""The last lines of `make test`: when they are content, and what they say of skips and failures."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ def test_so_is_a_layer_that_is_not_there(tmp_path: Path) -> None:
 def test_and_a_failure_in_any_report(tmp_path: Path) -> None:
     bad = report(tmp_path / "b.xml", ("tests.engine.test_x", FAILED))
     assert not summary([report(tmp_path / "a.xml", *layers()), bad])[1]
+
+
+def test_failures_come_last_each_with_its_cause(tmp_path: Path) -> None:
+    long = f'<failure message="{"x" * 999}&#10;more">a traceback</failure>'
+    broken = '<error message="failed on setup: no cluster"/>'
+    bad = report(tmp_path / "b.xml", ("tests.engine.test_y", long), ("tests.engine.test_x", broken))
+    lines, sound = summary([report(tmp_path / "a.xml", *layers()), bad])
+    assert not sound
+    assert lines[-2] == "  failed tests.engine.test_x.test_it[1]: failed on setup: no cluster"
+    assert lines[-1] == f"  failed tests.engine.test_y.test_it[1]: {'x' * 200}"
 
 
 def test_every_skip_is_told_with_its_reason(tmp_path: Path) -> None:

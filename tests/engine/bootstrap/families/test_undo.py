@@ -15,7 +15,7 @@ _MOUNT = Mount(source="127.0.0.1:/export/100", target="/var/lib/one/datastores/1
 # Everything of the system that bears a mark or a name of ours. The package's own files do not.
 _OURS = (
     "grep -rls -e 'opennebula control plane' -e 'comment .opennebula' /etc /var/lib/one /var/spool 2>/dev/null || true;"
-    "ls -d /var/tmp/one /var/tmp/one_db /tmp/one-monitord-* /var/lib/one/.ssh/known_hosts_control_plane"
+    "ls -d /var/tmp/one /var/tmp/one_db /tmp/one-monitord-3.error /var/lib/one/.ssh/known_hosts_control_plane"
     " /var/lib/one-bootstrap.* /etc/apt/sources.list.d/opennebula.list /etc/apt/keyrings/opennebula.gpg"
     " /etc/yum.repos.d/opennebula.repo /etc/zypp/repos.d/opennebula.repo /etc/pki/rpm-gpg/RPM-GPG-KEY-opennebula 2>/dev/null || true"
 )
@@ -35,12 +35,15 @@ def test_taken_back_whole_and_prepared_again(system: str) -> None:
         first = root.prepare()
         root.root("mkdir -p /var/lib/one/datastores/0/7; echo disk >/var/lib/one/datastores/0/7/disk.0")
         root.root("echo 'ssh-ed25519 AAAA operator' >>/var/lib/one/.ssh/authorized_keys")
-        root.root("echo probe >/var/tmp/one/probe; ln -s /etc /var/tmp/one/link; touch /tmp/one-monitord-3.error")
+        root.root("echo probe >/var/tmp/one/probe; ln -s /etc /var/tmp/one/link")
+        root.root("touch /tmp/one-monitord-3.error; chown oneadmin /tmp/one-monitord-3.error")
+        root.root("touch /tmp/one-monitord-4.error")  # of somebody else: a name in /tmp says nothing
         assert len(root.root(_OURS).splitlines()) >= 7
 
         assert root.undo().facts["changes"] == ["access", "probes", "directories", "source", "record"]
         assert root.root(_OURS) == "/var/lib/one-bootstrap.made\n"  # that the package is ours, for another time
         assert root.root("cat /var/lib/one-bootstrap.made") == "package opennebula-node-kvm\n"
+        root.root("rm /tmp/one-monitord-4.error")
         assert _installed(root)
         assert "operator" in root.root("cat /var/lib/one/.ssh/authorized_keys")
         assert root.root("cat /var/lib/one/datastores/0/7/disk.0; tail -n 1 /etc/fstab") == (
