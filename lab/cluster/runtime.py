@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterable
 from typing import IO, cast
 
+import grpc
+
 from lab import oci
 from lab.box import Box
 from lab.cluster.node import SOCKET
@@ -23,9 +25,20 @@ def ctr(*arguments: str, socket: str = SOCKET) -> list[str]:
 
 
 def answers(box: Box) -> bool:
-    """Is containerd up, with its CRI plugin (the kubelet's side) loaded?"""
-    done = box.run(ctr("plugins", "ls", "id==cri"), check=False, timeout=20)
-    return done.returncode == 0 and " ok" in done.stdout
+    """Does containerd's CRI plugin, the kubelet's side, answer?
+
+    For a moment after it is loaded it only says that it is not initialized, at which a kubelet ends.
+    """
+    init = box.init()
+    if init is None:
+        return False
+    with grpc.insecure_channel(f"unix:/proc/{init.pid}/root{SOCKET}") as channel:
+        version: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/runtime.v1.RuntimeService/Version")
+        try:
+            version(b"", timeout=5)  # an empty message; what it answers matters to nobody
+        except grpc.RpcError:
+            return False
+    return True
 
 
 def present(box: Box, socket: str = SOCKET) -> set[str]:
