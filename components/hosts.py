@@ -1,10 +1,10 @@
 """The external hypervisor hosts: prepared over SSH, registered in oned, seen to be monitored.
 
 Runs nothing in the cluster. Makes one Command and one Host resource for each host, one Command that makes all hosts known
-to each other (ADR 19), and one FleetReady that waits for all of them. A host's Command runs the script over one SSH connection
-(`components/preparing`); its inputs are what concerns that host alone, with the script's digest in place of its text, and no
-key (ADR 11). Preparing needs only oneadmin's public key, so it runs while the database and oned still start; only the
-registration waits for oned.
+to each other and ends monitoring clients of numbers that they had before (ADR 19), and one FleetReady that waits for all of
+them. A host's Command runs the script over one SSH connection (`components/preparing`); its inputs are what concerns that
+host alone, with the script's digest in place of its text, and no key (ADR 11). Preparing needs only oneadmin's public key, so
+it runs while the database and oned still start; only the registration waits for oned.
 Deliberately not here: the hosts' operating systems, their disks and networks. Outputs: `hosts`, id and state by name.
 
 A host leaves in the opposite order: oned empties and deletes it first, then, where `onRemoval` says so, the Host's delete takes
@@ -78,7 +78,6 @@ class Hosts(pulumi.ComponentResource):
     def __init__(self, name: str, args: HostsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("opennebula:index:Hosts", name, None, opts)
         registered: dict[str, Host] = {}
-        prepared_all: list[pulumi.Resource] = []
         preparations = Preparations(f"{name}-prepare", way(args.ssh), args.private_key)
         keys = pulumi.Output.all(args.oneadmin_public_key, args.frontend_host_public_key)
         with short():
@@ -93,7 +92,6 @@ class Hosts(pulumi.ComponentResource):
                     keys.apply(partial(script, settings, args)),
                     pulumi.ResourceOptions(parent=self),
                 )
-                prepared_all.append(prepared)
                 registered[settings.name] = Host(
                     f"{name}-{settings.name}",
                     HostArgs(
@@ -119,10 +117,12 @@ class Hosts(pulumi.ComponentResource):
         if registered:
             preparations.everyone(
                 f"{name}-peers",
-                peers(args.hosts),
+                pulumi.Output.all(**{host: made.host_id for host, made in registered.items()}).apply(
+                    partial(peers, args.hosts)
+                ),
                 # One that is declared offline may be switched off. It is told when it comes back.
                 [(item.name, endpoint(item, args.ssh)) for item in by_name(args.hosts) if item.state != "offline"],
-                pulumi.ResourceOptions(parent=self, depends_on=prepared_all),
+                pulumi.ResourceOptions(parent=self),
             )
             FleetReady(
                 f"{name}-monitored",
@@ -184,9 +184,10 @@ def by_name(hosts: Sequence[HostSettings]) -> list[HostSettings]:
     return sorted(hosts, key=lambda host: host.name)
 
 
-def peers(hosts: Sequence[HostSettings]) -> str:
+def peers(hosts: Sequence[HostSettings], ids: Mapping[str, float]) -> str:
     """The text that makes these hosts known to each other, the same for all."""
-    return render_peers([Peer(host.name, host.ssh_address, host.port, host.host_key) for host in by_name(hosts)])
+    known = [Peer(host.name, host.ssh_address, host.port, host.host_key) for host in by_name(hosts)]
+    return render_peers(known, {name: int(number) for name, number in ids.items()})
 
 
 def front_end(args: HostsArgs, key: str) -> tuple[str, str | None]:

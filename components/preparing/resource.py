@@ -47,15 +47,21 @@ class Preparations:
         )
 
     def everyone(
-        self, name: str, script: str, targets: Sequence[tuple[str, Endpoint]], opts: pulumi.ResourceOptions
+        self,
+        name: str,
+        script: pulumi.Output[str],
+        targets: Sequence[tuple[str, Endpoint]],
+        opts: pulumi.ResourceOptions,
     ) -> local.Command:
         """One script on all of these hosts, again when it, or one of them, changes."""
         hook = pulumi.ResourceHook(name, self._workshop.before_everyone)
-        digest = self._workshop.keep_for_everyone(script, targets)
+        digest = pulumi.Output.all(script, self._known).apply(
+            lambda known: self._workshop.keep_for_everyone(known[0], targets)
+        )
         return local.Command(
             name,
             create=f"sh components/preparing/run.sh {pulumi.get_stack()}",
-            environment={EVERYONE: pulumi.Output.unsecret(self._known.apply(lambda _key: digest))},
+            environment={EVERYONE: pulumi.Output.unsecret(digest)},
             logging=local.Logging.NONE,
             opts=pulumi.ResourceOptions.merge(
                 opts,

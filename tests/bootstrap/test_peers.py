@@ -14,25 +14,31 @@ from tests.bootstrap.test_script import _header, _sh
 
 PEERS = (Peer("kvm-1", "192.0.2.11", 22, f"{KEY} comment"), Peer("kvm-2.example", "2001:db8::2", 2222, OTHER_KEY))
 
+NUMBERS = {"kvm-1": 7, "kvm-2.example": 0}
+
 
 def value(name: str) -> str:
-    return _sh(_header(render_peers(PEERS)) + f'printf %s "$PLAN_{name}"')
+    return _sh(_header(render_peers(PEERS, NUMBERS)) + f'printf %s "$PLAN_{name}"')
 
 
 def test_every_host_is_pinned_under_the_name_that_the_drivers_use() -> None:
     assert value("KNOWN_HOSTS") == f"kvm-1 {KEY}\nkvm-2.example {OTHER_KEY}"
 
 
+def test_every_host_learns_the_numbers_of_all() -> None:
+    assert value("NUMBERS") == "7 kvm-1\n0 kvm-2.example"
+
+
 def test_the_text_is_the_same_for_all_of_them_and_cut_off_does_nothing() -> None:
-    script = render_peers(PEERS)
+    script = render_peers(PEERS, NUMBERS)
     assert "PLAN_NAME=" not in script
     assert script.endswith("peers </dev/null\n") and script.count("peers </dev/null\n") == 1
-    assert script == render_peers(list(PEERS))
+    assert script == render_peers(list(PEERS), dict(reversed(NUMBERS.items())))
 
 
 def test_a_key_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="SSH public key"):
-        render_peers([Peer("kvm-1", "192.0.2.11", 22, "ssh-ed25519 \nHost *")])
+        render_peers([Peer("kvm-1", "192.0.2.11", 22, "ssh-ed25519 \nHost *")], {})
 
 
 def test_ssh_reaches_a_peer_by_name_and_nobody_else_differently(tmp_path: Path) -> None:

@@ -142,6 +142,16 @@ def test_after_the_kills_the_hosts_are_monitored(ready: World) -> None:
     assert ready.core().up().changed == 0
 
 
+def test_no_host_reports_under_a_number_that_it_had_before(ready: World) -> None:
+    """Every round numbered them anew, in either order: one that is left over would be taken for the other host."""
+    numbers = {record.name: str(record.id) for record in ready.oned().hosts()}
+    own = cgroups.pids(ready.lab.instance)
+    listed = subprocess.run(["pgrep", "-af", "monitord-client.rb"], capture_output=True, text=True, check=False).stdout
+    running = [line.split()[-2:] for line in listed.splitlines() if int(line.split()[0]) in own]
+    assert {name for _number, name in running} == set(numbers)
+    assert [client for client in running if client[0] != numbers[client[1]]] == []
+
+
 def test_a_lost_database_is_refused_with_the_reason(ready: World) -> None:
     """An empty database beside a home that served another one: never bury lost data under a new first boot."""
     world = ready

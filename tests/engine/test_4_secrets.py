@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from components.generated.keys import new_key_pair
+from components.generated.keys import new_key_pair, new_monitor_key_pair
 from lab import ca
 from lab.errors import LabError
 from lab.paths import PROJECT, STATE
@@ -74,6 +74,7 @@ class Watcher(threading.Thread):
 def run(world: World) -> tuple[dict[str, str], str, Watcher]:
     """Preview with new markers, up, refresh, a failing up, up again: markers, all that was printed, what the watcher saw."""
     keys = {name: new_key_pair().private_key for name in ("oneadminSshKey", "frontendHostKey")}
+    keys["monitorKey"] = new_monitor_key_pair().private_key
     stack = world.stack()
     for name, value in (PASSWORDS | keys).items():
         stack.set_secret(f"opennebula:{name}", value)

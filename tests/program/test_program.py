@@ -159,11 +159,13 @@ def test_two_resources_a_host_and_one_connection() -> None:
     assert len(found.all("FleetReady")) == 1
 
 
-def test_hosts_are_made_known_to_each_other_once_all_are_prepared() -> None:
+def test_hosts_are_made_known_to_each_other_once_all_are_registered() -> None:
     """By one resource, so that a new host shows as one more change and not as one of every other host."""
     found = graph("prod")
     peers = found.one("Command", "hosts-peers")
-    assert {command.name for command in prepared(found)} <= set(peers.depends_on)
+    # And so prepared: each Host waits for its own Command. Not named here again, as every name stands in the state.
+    assert {item.name for item in found.all("Host")} <= set(peers.depends_on)
+    assert not {command.name for command in prepared(found)} & set(peers.depends_on)
     assert set(peers.inputs) == {"create", "environment", "logging"}
     assert [(name, len(value)) for name, value in peers.inputs["environment"].items()] == [("ONE_EVERYONE", 64)]
     assert peers.hooks == ("hosts-peers",)
