@@ -69,7 +69,7 @@ def program(sshd: Sshd, names: tuple[str, ...] = ("kvm-1",), script: str = "echo
     def run() -> None:
         found = settings(sshd, names, **ssh)
         hosts.script = lambda host, _args, _keys: f"# {host.name}\n{script}"  # type: ignore[assignment]
-        hosts.peers = lambda _hosts: "# peers\necho {}\n"  # type: ignore[assignment]
+        hosts.peers = lambda _hosts, _numbers: "# peers\necho {}\n"  # type: ignore[assignment]
         Hosts(
             "hosts",
             HostsArgs(
