@@ -25,6 +25,7 @@ from components.preparing.values import HOST, Way
 from components.registration.resource import Host, HostArgs
 from components.source_position import short
 from lab.engine.install import ensure_engine
+from lab.engine.workspace import file_backend
 from lab.paths import PROJECT
 from lab.plugins.install import ensure_plugins
 
@@ -50,7 +51,7 @@ class Ours:
         environment = {
             "PATH": path,
             "PULUMI_HOME": str(place / "home"),
-            "PULUMI_BACKEND_URL": f"file://{state}",
+            "PULUMI_BACKEND_URL": file_backend(state),
             "PULUMI_CONFIG_PASSPHRASE": "bench",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -65,7 +66,7 @@ class Ours:
                 name=PROJECT_NAME,
                 runtime="python",
                 main=str(PROJECT),
-                backend=automation.ProjectBackend(f"file://{state}"),
+                backend=automation.ProjectBackend(file_backend(state)),
             ),
         )
         self._stack = automation.create_or_select_stack("bench", PROJECT_NAME, self._program, opts=settings)

@@ -30,7 +30,7 @@ from components.preparing.values import Endpoint
 from lab.engine.install import ensure_engine
 from lab.engine.stack import ProgramStack
 from lab.engine.trace import Trace
-from lab.engine.workspace import Workspace
+from lab.engine.workspace import Workspace, file_backend
 from lab.errors import LabError
 from lab.paths import PROJECT
 from lab.plugins.install import ensure_plugins
@@ -89,7 +89,7 @@ class FleetStack(ProgramStack):
         environment = {
             "PATH": f"{plugins}:{ensure_engine()}:{os.environ.get('PATH', os.defpath)}",
             "PULUMI_HOME": str(place / "home"),
-            "PULUMI_BACKEND_URL": f"file://{state}",
+            "PULUMI_BACKEND_URL": file_backend(state),
             "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -106,7 +106,7 @@ class FleetStack(ProgramStack):
                 name=PROJECT_NAME,
                 runtime="python",
                 main=str(PROJECT),
-                backend=automation.ProjectBackend(f"file://{state}"),
+                backend=automation.ProjectBackend(file_backend(state)),
             ),
         )
         if plan.password:

@@ -107,10 +107,12 @@ class World:
         return {name: number for number, name in self.look.hosts().items()}
 
     def converged(self, stack: FleetStack, *, prepared: bool = True) -> None:
-        """The look after a fault was mended: an up without changes, and everything as declared."""
+        """The look after a fault was mended: an up without changes, everything as declared, and a state that no kill can spoil."""
         outcome = stack.up()
         assert outcome.changed == 0, f"a second up changes: {dict(outcome.changes)}"
         self.as_declared(stack, prepared=prepared)
+        sidecars = [path.name for path in (stack.place / "backend").rglob("*.attrs")]
+        assert sidecars == [], "files of the backend that are not written by rename"
 
     def as_declared(self, stack: FleetStack, *, prepared: bool = True) -> None:
         """The hosts of oned are the declared ones, each once; nothing foreign was touched; no secret got out."""

@@ -76,6 +76,10 @@ def test_an_empty_passphrase_is_refused(state: Path) -> None:
         environment(PULUMI_CONFIG_PASSPHRASE_FILE=str(empty))
 
 
+def test_its_own_backend_writes_nothing_that_a_killed_engine_leaves_half(state: Path) -> None:
+    assert environment()["PULUMI_BACKEND_URL"] == f"file://{state / 'backend'}?metadata=skip"
+
+
 def test_a_lab_never_uses_an_operators_backend(state: Path) -> None:
     assert environment(PULUMI_BACKEND_URL="s3://prod")["PULUMI_BACKEND_URL"].startswith("file://")
     beyond = workspace.prepare(
