@@ -95,10 +95,14 @@ class Departure:
                 what, f"opennebula:ssh: {_plain(error)}", then=f"correct it and repeat the command; {out}"
             ) from None
         try:
-            undo(name, at, by, self.private_key, uninstall=wanted is OnRemoval.UNINSTALL)
+            found = undo(name, at, by, self.private_key, uninstall=wanted is OnRemoval.UNINSTALL)
         except NotUndone as error:
             raise HostNotCleaned(what, str(error), then=f"repeat the command; {out}") from None
-        log.warning("host %s: what was prepared on it is taken back", name)
+        if found:
+            log.warning("host %s: what was prepared on it is taken back", name)
+        else:
+            text = "host %s: nothing of a preparation was found on it: it was installed anew, or all was taken back before"
+            log.warning(text, name)
 
     def _declared_as(self, login: str, key: str, what: str, out: str) -> str | None:
         """Name of the declared host that is this machine. Raises HostNotCleaned where nobody can know."""
