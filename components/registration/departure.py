@@ -101,7 +101,9 @@ class Departure:
         if found:
             log.warning("host %s: what was prepared on it is taken back", name)
         else:
-            text = "host %s: nothing of a preparation was found on it: it was installed anew, or all was taken back before"
+            text = (
+                "host %s: nothing of a preparation was found on it: it was installed anew, or all was taken back before"
+            )
             log.warning(text, name)
 
     def _declared_as(self, login: str, key: str, what: str, out: str) -> str | None:
