@@ -167,7 +167,7 @@ def test_what_cannot_be_done_is_told_with_the_way_out(monkeypatch: pytest.Monkey
     with pytest.raises(HostNotCleaned, match=r"has left oned.*no route.*add kvm-9 to opennebula:fleet\.lost"):
         take_back({})
     with pytest.raises(
-        HostNotCleaned, match=r"no route.*take kvm-9 out of the hosts, .*fleet\.lost, `pulumi up`, and destroy"
+        HostNotCleaned, match=r"no route.*take kvm-9 out of the hosts, add .*fleet\.lost and repeat.* --run-program"
     ):
         take_back({}, with_the_stack=True)
     with pytest.raises(HostNotCleaned, match=r"no login of the host.*fleet\.lost"):
