@@ -156,9 +156,11 @@ def drain(host: HostSettings) -> dict[str, str | float] | None:
     return None if host.drain is None else host.drain.model_dump()
 
 
-def listing(kinds: Mapping[str, str], ids: Mapping[str, float]) -> dict[str, dict[str, object]]:
-    """Id and kind by host name. Numbers come back from the engine as floats."""
-    return {name: {"id": int(ids[name]), "kind": kind} for name, kind in kinds.items()}
+def listing(kinds: Mapping[str, str], ids: Mapping[str, float | None]) -> dict[str, dict[str, object]]:
+    """Id and kind by host name. Numbers come back from the engine as floats; a destroy that runs the program (`--run-program`)
+    has none of what went before."""
+    known = {name: number for name, number in ids.items() if number is not None}
+    return {name: {"id": int(known[name]), "kind": kind} for name, kind in kinds.items() if name in known}
 
 
 def script(host: HostSettings, args: HostsArgs, public_keys: Sequence[str]) -> str:

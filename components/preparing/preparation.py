@@ -16,7 +16,7 @@ from components.preparing.slots import Dead, Held, Slots
 from components.preparing.values import HOST, NOW, Target, Way, script_path
 
 _FIRST_PAUSE = 1.0  # seconds between two attempts, doubling
-_FACTS = ("os", "version")  # of all that the script reports; what is printed is kept in the state
+_FACTS = ("os", "version")  # of all that a preparation reports; what is printed is kept in the state
 _TAIL = 20  # lines of the host's own errors
 _AGAIN = "run it again: every step can be repeated"
 
@@ -38,14 +38,17 @@ class Failed(Exception):
 
 
 class Preparation:
-    """`folder` is the run's; the script lies there, if it is not given, and while this runs ssh's files."""
+    """`folder` is the run's; the script lies there, if it is not given, and while this runs ssh's files. `facts` names what is
+    wanted of those that the script reports."""
 
-    def __init__(self, folder: str, target: Target, way: Way, script: str | None = None) -> None:
-        self._folder, self._target, self._way, self._given = folder, target, way, script
+    def __init__(
+        self, folder: str, target: Target, way: Way, script: str | None = None, facts: tuple[str, ...] = _FACTS
+    ) -> None:
+        self._folder, self._target, self._way, self._given, self._wanted = folder, target, way, script, facts
         self._place = os.path.join(folder, f"run.{os.getpid()}.{target.name}")
 
     def run(self) -> str:
-        """What of the host's facts is worth keeping, one line of JSON. Raises Failed."""
+        """What is wanted of the host's facts, one line of JSON. Raises Failed."""
         environ = self._environment()
         script = self._script()
         os.makedirs(self._place)
@@ -55,7 +58,7 @@ class Preparation:
             os.close(script)
             shutil.rmtree(self._place, ignore_errors=True)
         if ended.code == 0:
-            return _facts(ended.out)
+            return _facts(ended.out, self._wanted)
         raise Failed(self._after_login(ended), ended.err)
 
     def _attempts(self, script: int, environ: dict[str, str]) -> session.Ended:
@@ -130,12 +133,12 @@ class Preparation:
         return {**os.environ, "SSH_AUTH_SOCK": path, "LC_ALL": "C"}
 
 
-def _facts(out: str) -> str:
+def _facts(out: str, wanted: tuple[str, ...]) -> str:
     try:
         found = json.loads((out.strip().splitlines() or ["{}"])[-1])
     except ValueError:
         return "{}"
-    return json.dumps({key: found[key] for key in _FACTS if key in found}, separators=(",", ":"))
+    return json.dumps({key: found[key] for key in wanted if key in found}, separators=(",", ":"))
 
 
 def _slot(slots: Slots | None) -> Held:

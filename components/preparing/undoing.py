@@ -7,6 +7,7 @@ state. The agent lives as long as that process.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -32,10 +33,10 @@ class NotUndone(Exception):
     """What is wrong, and the next command, in one line."""
 
 
-def undo(name: str, endpoint: Endpoint, way: Way, private_key: str | None, *, uninstall: bool) -> None:
+def undo(name: str, endpoint: Endpoint, way: Way, private_key: str | None, *, uninstall: bool) -> bool:
     """Take the host's preparation back; twice is the same as once. `private_key` None: the agent of $SSH_AUTH_SOCK.
 
-    Takes at most the way's limits. Raises NotUndone.
+    Was anything of one found there? Takes at most the way's limits. Raises NotUndone.
     """
     folder = ""
     try:
@@ -46,7 +47,9 @@ def undo(name: str, endpoint: Endpoint, way: Way, private_key: str | None, *, un
             raise NotUndone(_here(name, f"ssh cannot use the path {folder!r}", "run pulumi in the project's directory"))
         socket = "" if private_key is None else _agent(private_key).socket
         script = render_undo(name, uninstall=uninstall)
-        Preparation(folder, Target(name, endpoint, ""), way._replace(agent=socket), script).run()
+        way = way._replace(agent=socket)
+        said = json.loads(Preparation(folder, Target(name, endpoint, ""), way, script, ("record", "changes")).run())
+        return bool(said.get("record", True) or said.get("changes"))
     except AgentError as error:
         raise NotUndone(str(error)) from None
     except Failed as failed:

@@ -20,6 +20,9 @@ from components.registration.same_machine import Machines, Unknowable
 
 log = logging.getLogger("opennebula.registration")
 
+# Without its program the engine hands providers what they were configured with by the last up, which stands in the state.
+_AGAIN = "repeat the command; a `pulumi destroy` goes by the configuration of the last up, unless with --run-program"
+
 
 class OnRemoval(StrEnum):
     """What becomes of the preparation."""
@@ -92,13 +95,19 @@ class Departure:
             by = way(SshSettings.model_validate_json(self.ssh))
         except ValueError as error:  # pydantic's is one
             raise HostNotCleaned(
-                what, f"opennebula:ssh: {_plain(error)}", then=f"correct it and repeat the command; {out}"
+                what, f"opennebula:ssh: {_plain(error)}", then=f"correct it and {_AGAIN}; {out}"
             ) from None
         try:
-            undo(name, at, by, self.private_key, uninstall=wanted is OnRemoval.UNINSTALL)
+            found = undo(name, at, by, self.private_key, uninstall=wanted is OnRemoval.UNINSTALL)
         except NotUndone as error:
             raise HostNotCleaned(what, str(error), then=f"repeat the command; {out}") from None
-        log.warning("host %s: what was prepared on it is taken back", name)
+        if found:
+            log.warning("host %s: what was prepared on it is taken back", name)
+        else:
+            text = (
+                "host %s: nothing of a preparation was found on it: it was installed anew, or all was taken back before"
+            )
+            log.warning(text, name)
 
     def _declared_as(self, login: str, key: str, what: str, out: str) -> str | None:
         """Name of the declared host that is this machine. Raises HostNotCleaned where nobody can know."""
@@ -113,10 +122,9 @@ class Departure:
 
 
 def _way_out(name: str, *, with_the_stack: bool) -> str:
-    """A destroy is handed the configuration of the last up."""
-    if with_the_stack:
-        return f"take {name} out of the hosts, add it to opennebula:fleet.lost, `pulumi up`, and destroy after that"
-    return f"add {name} to opennebula:fleet.lost and repeat the command"
+    """Whether this is a destroy, nobody knows who deletes what is not declared any more."""
+    first = f"take {name} out of the hosts, " if with_the_stack else ""
+    return f"{first}add {name} to opennebula:fleet.lost and {_AGAIN}"
 
 
 def _plain(error: ValueError) -> str:

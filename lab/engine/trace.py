@@ -15,6 +15,7 @@ from pulumi.automation import EngineEvent, OpType
 from lab.engine.failures import Failure
 from lab.engine.fleet import FleetProgress, host_step
 
+_WARNINGS = 20  # told of one operation
 _VERBS = {
     OpType.CREATE: "created",
     OpType.UPDATE: "updated",
@@ -54,6 +55,7 @@ class Trace:
     steps: dict[str, Step] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     first_resource: float | None = None
+    warnings: int = 0
     _start: float = 0.0
 
     def __post_init__(self) -> None:
@@ -83,6 +85,8 @@ class Trace:
             self._finish(event.res_op_failed_event.metadata, failed=True)
         elif event.diagnostic_event is not None and event.diagnostic_event.severity == "error":
             self._error(event.diagnostic_event)
+        elif event.diagnostic_event is not None and event.diagnostic_event.severity == "info#err":
+            self._warning(event.diagnostic_event.message)
         elif event.diagnostic_event is not None:
             self._fleet.message(event.diagnostic_event.message)
 
@@ -109,6 +113,13 @@ class Trace:
         elif operation in _VERBS and not _is_inner(step.type):
             took = step.ended - step.began
             self._say(f"{_VERBS[operation]:<13} {step.type}  {step.name}  ({took:.1f} s)")
+
+    def _warning(self, message: str) -> None:
+        """Of what providers write to standard error, that which concerns a host; each of a thousand may have something."""
+        for line in _plain(message).splitlines():
+            if line.startswith("host ") and self.warnings < _WARNINGS:
+                self.warnings += 1
+                self._say(line)
 
     def _error(self, event: Any) -> None:
         text = _plain(event.message).strip().removeprefix("1 error occurred:").strip().removeprefix("* ")

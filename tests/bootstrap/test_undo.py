@@ -260,6 +260,58 @@ def test_a_rule_that_is_not_there_is_no_failure_and_one_that_is_goes(tmp_path: P
     ]
 
 
+def test_a_resting_firewalld_is_asked_offline_and_for_our_rules_alone(tmp_path: Path) -> None:
+    done = _with_programs(
+        tmp_path,
+        "undo_firewall",
+        f"firewalld {RULE}\nfirewalld {RULE.replace('80', '81')}\n",
+        firewall_cmd="echo 'not running'; exit 252",
+        firewall_offline_cmd='case $* in --query*port=\\"80\\"*) exit 0 ;; --query*) exit 1 ;; esac',
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "changes=here\n", "")
+    assert [call for call in _calls(tmp_path) if "offline" in call] == [
+        f"firewall_offline_cmd --query-rich-rule={RULE}",
+        f"firewall_offline_cmd --remove-rich-rule={RULE}",
+        f"firewall_offline_cmd --query-rich-rule={RULE.replace('80', '81')}",
+    ]
+
+
+UFW_LISTS = "echo \"ufw allow from 10.0.0.0/8 to any port 80 proto tcp comment 'opennebula'\"; exit 0"
+
+
+@pytest.mark.parametrize(
+    ("programs", "cause", "then"),
+    [
+        (
+            {"ufw": f'[ "$1" = --force ] || {{ {UFW_LISTS}; }}; echo "ERROR: no lock" >&2; exit 1'},
+            "ufw does not delete a rule of ours: ERROR: no lock",
+            "ufw delete allow from 10.0.0.0/8 to any port 80 proto tcp on the host",
+        ),
+        (
+            {"firewall_offline_cmd": "case $* in --query*) exit 0 ;; *) echo 'read-only file system'; exit 1 ;; esac"},
+            "firewalld keeps a rule of ours: read-only file system",
+            f"firewall-offline-cmd --remove-rich-rule='{RULE}' on the host",
+        ),
+    ],
+)
+def test_a_rule_that_cannot_be_deleted_is_told_with_the_command(
+    tmp_path: Path, programs: dict[str, str], cause: str, then: str
+) -> None:
+    done = _with_programs(tmp_path, "undo_firewall", f"firewalld {RULE}\n", **programs)
+    assert done.returncode == 1
+    assert done.stderr == f"one-bootstrap: kvm-1: here: {cause}; next: {then}\n"
+
+
+def test_of_ufws_rules_those_of_others_stay(tmp_path: Path) -> None:
+    others = (
+        "echo 'Added user rules (see ufw status for running firewall):'; echo 'ufw allow 22/tcp'; "
+        "echo \"ufw allow from 10.0.0.0/8 to any port 80 proto tcp comment 'opennebula too'\""
+    )
+    done = _with_programs(tmp_path, "undo_firewall", ufw=f'[ "$1" = --force ] || {{ {others}; }}')
+    assert (done.returncode, done.stdout, done.stderr) == (0, "changes=\n", "")
+    assert _calls(tmp_path) == ["ufw show added"]
+
+
 def test_dpkg_is_asked_without_a_terminal_and_without_our_list(tmp_path: Path) -> None:
     done = _with_programs(
         tmp_path,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from lab import __main__ as command_line
-from lab import ingress, rehearsal, stackfile, status
+from lab import hosts, ingress, rehearsal, stackfile, status
+from lab.errors import Incomplete
+from lab.hosts import LabHost
 from lab.paths import STATE
 from tests.engine.conftest import INSTANCE, STACK, World
 
@@ -81,35 +85,70 @@ def test_status_tells_a_controller_that_is_gone(ready: World) -> None:
     assert {item["ready"] for item in status.collect(options(STACK, existing=False))["endpoints"]} == {True}
 
 
-@pytest.fixture
-def second_namespace(ready: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[rehearsal.Options]:
+@dataclass(frozen=True)
+class Second:
     """A stack file of an operator's own, for a cluster that is already there."""
-    lab = ready.lab
-    config = stackfile.lab_config(lab.instance, lab.images, [], lab.repository, namespace="second", monitord_port=30500)
-    storage = config["opennebula:storage"] | {"retain": False}
-    file = rehearsal.stack_file(OTHER)
-    kubernetes = {"namespace": "second"}
-    stackfile.write(file, config | {"opennebula:storage": storage, "opennebula:kubernetes": kubernetes})
-    monkeypatch.setenv("KUBECONFIG", str(lab.instance.kubeconfig))
-    found = options(OTHER, existing=True)
-    yield found
-    rehearsal.down(found)
-    file.unlink()
+
+    lab: rehearsal.Lab
+    options: rehearsal.Options
+
+    def write(self, declared: Sequence[LabHost], **fleet: Any) -> None:
+        """With these hosts, that are cleaned when they go, and settings of the fleet."""
+        config = stackfile.lab_config(
+            self.lab.instance, self.lab.images, declared, self.lab.repository, namespace="second", monitord_port=30500
+        )
+        own = {
+            "opennebula:storage": config["opennebula:storage"] | {"retain": False},
+            "opennebula:kubernetes": {"namespace": "second"},
+            "opennebula:fleet": config["opennebula:fleet"] | {"onRemoval": "clean"} | fleet,
+        }
+        stackfile.write(rehearsal.stack_file(OTHER), config | own)
 
 
-def test_a_cluster_that_is_already_there(ready: World, second_namespace: rehearsal.Options) -> None:
+@pytest.fixture(scope="module")
+def second(ready: World) -> Iterator[Second]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KUBECONFIG", str(ready.lab.instance.kubeconfig))
+        found = Second(ready.lab, options(OTHER, existing=True))
+        found.write([])
+        yield found
+        found.write([])
+        rehearsal.down(found.options)
+        rehearsal.stack_file(OTHER).unlink()
+
+
+def test_a_cluster_that_is_already_there(ready: World, second: Second) -> None:
     rows = ready.rows()
-    assert rehearsal.up(second_namespace).changed > 20
-    assert rehearsal.up(second_namespace).changed == 0
-    found = status.collect(second_namespace)
+    assert rehearsal.up(second.options).changed > 20
+    assert rehearsal.up(second.options).changed == 0
+    found = status.collect(second.options)
     assert {item["name"]: item["ready"] for item in found["pods"]} == {"mariadb-0": True, "oned-0": True}
     assert found["hosts"] == []
     assert ready.rows() == rows, "two control planes in one cluster must not see each other"
 
 
-def test_without_retention_a_destroy_leaves_no_namespace(ready: World) -> None:
-    """After the fixture above: its stack said `retain: false`."""
-    assert "second" not in {item["metadata"]["name"] for item in ready.get("namespaces")["items"]}
+def test_a_dead_host_stops_a_down_until_the_file_says_that_it_is_lost(ready: World, second: Second) -> None:
+    """Without retention, which takes hosts along. And then nothing is left of the namespace."""
+    host = ready.start_host("kvm-2", "kvm")
+    try:
+        second.write([host])
+        key = host.private_key_path.read_text()
+        rehearsal.open_stack(OTHER, throw_away=False).set_secret(stackfile.SSH_KEY, key)
+        rehearsal.up(second.options)
+        assert [item["state"] for item in status.collect(second.options)["hosts"]] == ["MONITORED"]
+        hosts.stop(INSTANCE, ["kvm-2"])
+        with pytest.raises(Incomplete, match=r"add kvm-2 to opennebula:fleet\.lost"):
+            rehearsal.down(second.options)
+        assert "second" in namespaces(ready), "oned is there as long as a host of it"
+        second.write([], lost=["kvm-2"])
+        rehearsal.down(second.options)
+        assert "second" not in namespaces(ready)
+    finally:
+        hosts.stop(INSTANCE, ["kvm-2"], forget=True)
+
+
+def namespaces(world: World) -> set[str]:
+    return {item["metadata"]["name"] for item in world.get("namespaces")["items"]}
 
 
 @pytest.mark.parametrize(

@@ -324,6 +324,25 @@ def test_a_host_runs_commands_on_the_front_end_by_its_name(deployed: Deployed) -
     assert {"datastores", "remotes", "vms"} <= set(rest)
 
 
+def test_no_host_comes_back_without_the_edge_to_the_way_back(deployed: Deployed, tmp_path: Any) -> None:
+    world = deployed.world
+    (policy,) = (each for each in live_policies(world) if each["metadata"]["name"] == "oned-way-back")
+    (rule,) = policy["spec"]["ingress"]
+    assert [port["port"] for port in rule["ports"]] == [naming.PORT_WAY_BACK]
+    closed = {**policy, "spec": {**policy["spec"], "ingress": []}}
+
+    def comes_back() -> bool:
+        return from_host(world, FRONTEND, "true").returncode == 0
+
+    assert comes_back()
+    try:
+        world.kubectl("replace", "-f", write(tmp_path / "closed.json", closed))
+        until(lambda: not comes_back(), "the way back does not need the edge")
+    finally:
+        world.kubectl("replace", "-f", write(tmp_path / "open.json", policy))
+    until(comes_back, "the way back does not come back")
+
+
 def test_a_disk_goes_to_a_host_as_local_transfers_it(deployed: Deployed, inside: Callable[[str], list[str]]) -> None:
     """qcow2: the host fetches it. raw: oned's ssh to itself sends it on to the host."""
     world, place = deployed.world, "/var/lib/one/datastores/wayback"

@@ -10,7 +10,7 @@ import socket
 import ssl
 import xmlrpc.client
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -137,17 +137,21 @@ class Site:
     @contextmanager
     def console(self, token: str) -> Iterator[Console]:
         """The WebSocket that a console's page opens, through TLS and the ingress."""
+        with self._tunnel(f"/fireedge/guacamole?token={quote(token, safe='')}", subprotocols=["guacamole"]) as tunnel:
+            yield Console(tunnel)
+
+    def events(self, resource: str, number: int) -> AbstractContextManager[websocket.WebSocket]:
+        """The WebSocket by which a page follows one host or machine that it has asked for before."""
+        return self._tunnel(f"/fireedge/websockets/hooks?resource={resource}&id={number}")
+
+    @contextmanager
+    def _tunnel(self, path: str, **options: Any) -> Iterator[websocket.WebSocket]:
         plain = socket.create_connection((str(self.instance.node_ip), 443), timeout=_LIMIT)
         secured = self._context().wrap_socket(plain, server_hostname=self.name)
-        tunnel = websocket.create_connection(
-            f"wss://{self.name}/fireedge/guacamole?token={quote(token, safe='')}",
-            socket=secured,
-            subprotocols=["guacamole"],
-            cookie=self._cookie(),
-            timeout=_LIMIT,
-        )
+        url = f"wss://{self.name}{path}"
+        tunnel = websocket.create_connection(url, socket=secured, cookie=self._cookie(), timeout=_LIMIT, **options)
         try:
-            yield Console(tunnel)
+            yield tunnel
         finally:
             tunnel.close()
 

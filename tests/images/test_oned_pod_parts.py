@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -297,6 +297,12 @@ def test_the_hook_manager_takes_a_changed_file_and_notes_which_one_it_has_read(
 @pytest.fixture
 def hem_start(hooks: Place) -> Iterator[subprocess.Popen[bytes]]:
     """Its main process."""
+    with started(hooks) as process:
+        yield process
+
+
+@contextmanager
+def started(hooks: Place) -> Iterator[subprocess.Popen[bytes]]:
     command = ["sh", str(hooks.root / "scripts/hem-start")]
     with (hooks.root / "out").open("wb") as out:
         process = subprocess.Popen(command, env=hooks.environment(), stdout=out, stderr=out, start_new_session=True)
@@ -317,6 +323,15 @@ def test_a_hook_manager_is_told_that_the_pod_ends(hooks: Place, hem_start: subpr
     hem_start.terminate()
     assert hem_start.wait(30) == 0
     assert len(hooks.read("ended").splitlines()) == 1
+
+
+def test_a_pod_that_ends_before_oned_answers_ends_the_wait_for_it(hooks: Place) -> None:
+    hooks.write("scripts/ready", '#!/bin/sh\n: >"$ROOT/asked"\nwhile [ ! -e "$ROOT/answers" ]; do sleep 0.05; done\n')
+    with started(hooks) as process:
+        assert _until((hooks.root / "asked").exists)
+        process.terminate()
+        assert process.wait(30) == 0
+    assert not (hooks.root / "started").exists()
 
 
 def test_hooks_start_no_earlier_than_oned_answers(oned: Place, background: Callable[..., Path]) -> None:

@@ -26,6 +26,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lambda name, *, uninstall: (
             f"echo '{name} {uninstall}' >>{note}\n[ '{name}' != bad ] || {{ echo "
             "'one-bootstrap: bad: mounts: /data is busy; next: fuser -vm /data on the host' >&2; exit 1; }\n"
+            f'echo \'{{"host": "{name}", "record": {"false" if name == "new" else "true"}, "changes": []}}\'\n'
         ),
     )
     return tmp_path
@@ -36,11 +37,15 @@ def test_it_runs_on_the_host_with_the_stacks_key_and_leaves_nothing_here(
 ) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     for uninstall in (False, True):
-        undo("kvm-1", endpoint(host), bench.way(agent=""), host.private_key, uninstall=uninstall)
+        assert undo("kvm-1", endpoint(host), bench.way(agent=""), host.private_key, uninstall=uninstall)
     assert (place / "note").read_text() == "kvm-1 False\nkvm-1 True\n"
     assert list((place / "prepare").iterdir()) == []
     assert len(undoing._agents) == 1
     assert host.log.read_text().count("Accepted publickey") == 2
+
+
+def test_a_host_without_a_preparation_says_so(bench: Bench, host: Sshd, place: Path) -> None:
+    assert not undo("new", endpoint(host), bench.way(), host.private_key, uninstall=False)
 
 
 def test_without_a_key_the_agent_of_the_environment(

@@ -21,11 +21,12 @@ PROPS = {"name": "kvm-9", "login": "deploy@192.0.2.9:22", "host_key": KEY}
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What the SSH side is asked for."""
+    """What the SSH side is asked for. On the host `new` it finds nothing."""
     calls: list[tuple[Any, ...]] = []
 
-    def undo(name: str, endpoint: Endpoint, way: Way, private_key: str | None, *, uninstall: bool) -> None:
+    def undo(name: str, endpoint: Endpoint, way: Way, private_key: str | None, *, uninstall: bool) -> bool:
         calls.append((name, endpoint, way.connect, private_key, uninstall))
+        return name != "new"
 
     monkeypatch.setattr(undoing, "undo", undo)
     return calls
@@ -56,6 +57,18 @@ def test_a_hosts_own_wish_before_the_fleets(
 ) -> None:
     take_back({"on_removal": own}, fleet={"onRemoval": fleet}, ssh={"dialTimeout": 2}, sshPrivateKey="the key")
     assert asked == [("kvm-9", Endpoint("deploy", "192.0.2.9", 22, KEY), 2, "the key", uninstall)]
+
+
+def test_a_host_without_a_preparation_is_gone_and_told(
+    asked: list[tuple[Any, ...]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Installed anew, for example."""
+    take_back({})
+    take_back({"name": "new"})
+    assert [record.getMessage() for record in caplog.records] == [
+        "host kvm-9: what was prepared on it is taken back",
+        "host new: nothing of a preparation was found on it: it was installed anew, or all was taken back before",
+    ]
 
 
 def test_without_a_key_the_agent_is_used(asked: list[tuple[Any, ...]]) -> None:
@@ -154,7 +167,7 @@ def test_what_cannot_be_done_is_told_with_the_way_out(monkeypatch: pytest.Monkey
     with pytest.raises(HostNotCleaned, match=r"has left oned.*no route.*add kvm-9 to opennebula:fleet\.lost"):
         take_back({})
     with pytest.raises(
-        HostNotCleaned, match=r"no route.*take kvm-9 out of the hosts, .*fleet\.lost, `pulumi up`, and destroy"
+        HostNotCleaned, match=r"no route.*take kvm-9 out of the hosts, add .*fleet\.lost and repeat.* --run-program"
     ):
         take_back({}, with_the_stack=True)
     with pytest.raises(HostNotCleaned, match=r"no login of the host.*fleet\.lost"):

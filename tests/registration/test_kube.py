@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import pytest
 
 from components.registration.access import PodDialer, SecretCredential
 from components.registration.errors import AccessError
-from components.registration.forward import ForwardChannel, ForwardedSocket
+from components.registration.exec import in_pod
+from components.registration.forward import ForwardChannel, ForwardedSocket, forward
 from components.registration.kube import Cluster, PodPort
 from components.registration.transport import NotSent
 from tests.registration.kubeapi import NAMESPACE, KubeApi, pod
@@ -84,6 +85,28 @@ def test_a_pod_that_cannot_be_forwarded_to_is_not_kept(api: KubeApi, cluster: Cl
         with pytest.raises(NotSent, match="port-forward to pod opennebula/oned-0"):
             dialer.dial(2)
     assert sum("/pods" in request and "portforward" not in request for request in api.requests) == 2
+
+
+WAYS: Mapping[str, tuple[str, Callable[[Cluster], object]]] = {
+    "portforward": ("port-forward to pod opennebula/oned-0", lambda it: forward(it, PodPort(pod="oned-0", port=1), 5)),
+    "exec": ("run cat in container hem of pod opennebula/oned-0", lambda it: in_pod(it, "oned-0", "hem", ("cat",))),
+}
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+@pytest.mark.parametrize("permission", WAYS)
+def test_a_way_into_a_pod_that_is_not_allowed_is_told_with_the_permission(
+    api: KubeApi, cluster: Cluster, permission: str, status: int
+) -> None:
+    what, opened = WAYS[permission]
+    api.refuse = lambda _verb, _path: status
+    with pytest.raises((AccessError, NotSent)) as caught:
+        opened(cluster)
+    text = str(caught.value)
+    assert f"{what}: the Kubernetes API answers {status}" in text
+    assert isinstance(caught.value, AccessError) is (status < 500)
+    assert (f"auth can-i create pods/{permission}`" in text) is (status < 500)
+    assert api.requests == [f"GET /api/v1/namespaces/opennebula/pods/oned-0/{permission}"]
 
 
 @pytest.mark.parametrize("status", [401, 403])

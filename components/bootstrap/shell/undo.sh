@@ -286,10 +286,17 @@ undo() {
         die 'this must run as root' 'give the login user passwordless sudo'
     fi
     begin
+    record=false
+    if [ -e "$MADE" ]; then
+        record=true
+    fi
     for each_step in preflight access probes directories mounts firewall confinement package source record; do
         step "$each_step"
         "undo_$each_step"
     done
-    printf '{"host": %s, "changes": [%s]}\n' "$(json_string "$PLAN_NAME")" \
+    if [ "$record$CHANGES" = false ]; then
+        say 'nothing of a preparation was found: the system was installed anew, or all was taken back before'
+    fi
+    printf '{"host": %s, "record": %s, "changes": [%s]}\n' "$(json_string "$PLAN_NAME")" "$record" \
         "$(printf '%s' "$CHANGES" | sed 's/[^ ][^ ]*/"&"/g; s/ /, /g')"
 }

@@ -71,8 +71,8 @@ class Run:
         else:
             self.event(res_outputs_event=ResOutputsEvent(metadata=metadata))
 
-    def message(self, text: str) -> None:
-        self.event(diagnostic_event=DiagnosticEvent(message=text, color="", severity="info"))
+    def message(self, text: str, severity: str = "info") -> None:
+        self.event(diagnostic_event=DiagnosticEvent(message=text, color="", severity=severity))
 
     @property
     def counts(self) -> list[str]:
@@ -105,6 +105,17 @@ def test_a_failed_host_is_told_at_once_and_counted() -> None:
     assert "FAILED" in run.lines[-1] and "kvm-2" in run.lines[-1]
     run.trace.close()
     assert run.counts[-1] == "prepared 1/10 (1 failed)"
+
+
+def test_what_the_registration_warns_of_is_told_for_some_hosts() -> None:
+    run = Run(hosts=100)
+    run.message("host kvm-1 is said to be lost: it stays\n\n", "info#err")
+    run.message("no cluster for Leases\n", "info#err")
+    run.message("host kvm-2 as some program prints it\n")
+    assert [line.partition(" s  ")[2] for line in run.lines] == ["host kvm-1 is said to be lost: it stays"]
+    for number in range(100):
+        run.message(f"host kvm-{number} was there\n", "info#err")
+    assert len(run.lines) == 20
 
 
 def test_hosts_that_are_as_they_should_be_are_no_news() -> None:

@@ -82,6 +82,23 @@ def test_a_package_that_was_there_before_stays() -> None:
         assert _installed(root)
 
 
+def test_a_host_that_was_installed_anew_has_nothing_and_says_so() -> None:
+    with start("debian:12") as root:
+        before = root.snapshot()
+        done = root.undo()
+        assert done.facts == {"host": "host-1", "record": False, "changes": []}
+        assert "nothing of a preparation was found" in done.stdout
+        assert root.snapshot() == before
+        root.prepare()
+        done = root.undo()
+        assert done.facts["record"] and done.facts["changes"]
+        assert "nothing of a preparation was found" not in done.stdout
+        done = root.undo()  # the package, which stays, is on record
+        assert done.facts == {"host": "host-1", "record": True, "changes": []}
+        assert root.undo(uninstall=True).facts["changes"] == ["package", "record"]
+        assert root.undo(uninstall=True).facts == {"host": "host-1", "record": False, "changes": []}
+
+
 def test_a_killed_run_is_finished_by_the_next() -> None:
     with start("debian:12") as root:
         root.prepare()
@@ -114,6 +131,66 @@ def test_mounts_and_what_the_firewall_lets_in() -> None:
             assert "5900-32767" not in left
         assert "10.1.0.0/16" in (root.path / "var/lib/recorded/firewalld-running").read_text()
         root.root("test ! -e /var/lib/one/datastores/100")  # made by us, and empty
+
+
+# A mount lasts as long as the namespaces of one run, so whatever needs one is a single script. It stands for the server's.
+_MOUNTED = 'set -e; /usr/bin/mount -t tmpfs "127.0.0.1:/export/100" /var/lib/one/datastores/100\n'
+_UNDO = render_undo("host-1", uninstall=False)
+
+
+def _with_a_mount(root: Root) -> None:
+    """Prepared, with the mount in fstab."""
+    root.with_recorded("mount")
+    root.prepare(mounts=(_MOUNT,))
+    assert "127.0.0.1:/export/100" in root.root("cat /etc/fstab")
+
+
+def test_our_mount_is_unmounted_and_its_data_stays_with_the_server() -> None:
+    with start("almalinux:9") as root:
+        _with_a_mount(root)
+        gone = "grep -q /datastores/100 /proc/mounts && exit 9\n"
+        kept = "mkdir /srv/export; /usr/bin/mount --bind /var/lib/one/datastores/100 /srv/export; echo disk >/srv/export/disk\n"
+        done = root.prepare(f"{_MOUNTED}{kept}({_UNDO}) >/tmp/said\n{gone}cat /srv/export/disk; tail -n 1 /tmp/said\n")
+        assert done.code == 0, done.stderr
+        assert done.stdout.startswith("disk\n")
+        assert "mounts" in done.facts["changes"]
+        root.root("test ! -e /var/lib/one/datastores/100")  # made by us, and empty
+
+
+def test_a_mount_in_use_stops_it_before_the_record_goes() -> None:
+    with start("almalinux:9") as root:
+        _with_a_mount(root)
+        used = "(cd /var/lib/one/datastores/100 && exec sleep 60) &\n"
+        used += 'until [ "$(readlink /proc/$!/cwd)" = /var/lib/one/datastores/100 ]; do sleep 0.05; done\n'
+        done = root.prepare(_MOUNTED + used + _UNDO)
+        assert done.code == 1
+        assert "mounts: /var/lib/one/datastores/100 cannot be unmounted: " in done.complaint
+        assert "next: fuser -vm /var/lib/one/datastores/100 on the host" in done.complaint
+        assert "directory /var/lib/one/datastores/100" in root.root("cat /var/lib/one-bootstrap.made")
+        assert "127.0.0.1:/export/100" in root.root("cat /etc/fstab")
+
+
+def test_what_somebody_else_mounted_there_stays() -> None:
+    with start("almalinux:9") as root:
+        _with_a_mount(root)
+        theirs = _MOUNTED.replace("127.0.0.1:/export/100", "192.0.2.7:/own")
+        done = root.prepare(f"{theirs}({_UNDO})\ngrep -q '^192.0.2.7:/own ' /proc/mounts\n")
+        assert done.code == 0, done.stderr
+        assert root.root("cat /etc/fstab 2>/dev/null | grep -c export || true") == "0\n"
+
+
+def test_rules_of_a_firewalld_that_rests() -> None:
+    """Those for the next boot; the others ended with the daemon."""
+    with start("debian:12") as root:
+        root.with_recorded("firewall-cmd", "firewall-offline-cmd")
+        (root.path / "var/lib/recorded/firewalld").touch()
+        root.prepare(firewall=_OPEN)
+        own = 'rule family="ipv4" source address="10.1.0.0/16" port port="80-80" protocol="tcp" accept'
+        root.root(f"firewall-cmd --permanent --add-rich-rule='{own}'")
+        (root.path / "var/lib/recorded/firewalld").unlink()
+        assert "firewall" in root.undo().facts["changes"]
+        assert (root.path / "var/lib/recorded/firewalld-permanent").read_text() == f"{own}\n"
+        assert len([line for line in root.recorded() if line.startswith("firewall-offline-cmd --remove")]) == 2
 
 
 def test_rules_of_ufw() -> None:
