@@ -117,9 +117,7 @@ class Hosts(pulumi.ComponentResource):
         if registered:
             preparations.everyone(
                 f"{name}-peers",
-                pulumi.Output.all(**{host: made.host_id for host, made in registered.items()}).apply(
-                    partial(peers, args.hosts)
-                ),
+                _ids(registered).apply(partial(peers, args.hosts)),
                 # One that is declared offline may be switched off. It is told when it comes back.
                 [(item.name, endpoint(item, args.ssh)) for item in by_name(args.hosts) if item.state != "offline"],
                 pulumi.ResourceOptions(parent=self),
@@ -145,10 +143,15 @@ class Hosts(pulumi.ComponentResource):
                 ),
                 opts=pulumi.ResourceOptions(parent=self),
             )
-        self.hosts = pulumi.Output.all(**{name: host.host_id for name, host in registered.items()}).apply(
-            partial(listing, {item.name: item.kind.value for item in args.hosts})
-        )
+        self.hosts = _ids(registered).apply(partial(listing, {item.name: item.kind.value for item in args.hosts}))
         self.register_outputs({"hosts": self.hosts})
+
+
+def _ids(registered: Mapping[str, Host]) -> pulumi.Output[dict[str, float | None]]:
+    """Numbers by name; `Output.all` of nothing would be a list."""
+    if not registered:
+        return pulumi.Output.from_input({})
+    return pulumi.Output.all(**{name: host.host_id for name, host in registered.items()})
 
 
 def drain(host: HostSettings) -> dict[str, str | float] | None:
@@ -157,10 +160,15 @@ def drain(host: HostSettings) -> dict[str, str | float] | None:
 
 
 def listing(kinds: Mapping[str, str], ids: Mapping[str, float | None]) -> dict[str, dict[str, object]]:
-    """Id and kind by host name. Numbers come back from the engine as floats; a destroy that runs the program (`--run-program`)
-    has none of what went before."""
-    known = {name: number for name, number in ids.items() if number is not None}
-    return {name: {"id": int(known[name]), "kind": kind} for name, kind in kinds.items() if name in known}
+    """Id and kind by host name."""
+    known = numbers(ids)
+    return {name: {"id": known[name], "kind": kind} for name, kind in kinds.items() if name in known}
+
+
+def numbers(ids: Mapping[str, float | None]) -> dict[str, int]:
+    """Numbers come back from the engine as floats; a destroy that runs the program (`--run-program`) has none of what went
+    before."""
+    return {name: int(number) for name, number in ids.items() if number is not None}
 
 
 def script(host: HostSettings, args: HostsArgs, public_keys: Sequence[str]) -> str:
@@ -186,10 +194,10 @@ def by_name(hosts: Sequence[HostSettings]) -> list[HostSettings]:
     return sorted(hosts, key=lambda host: host.name)
 
 
-def peers(hosts: Sequence[HostSettings], ids: Mapping[str, float]) -> str:
+def peers(hosts: Sequence[HostSettings], ids: Mapping[str, float | None]) -> str:
     """The text that makes these hosts known to each other, the same for all."""
     known = [Peer(host.name, host.ssh_address, host.port, host.host_key) for host in by_name(hosts)]
-    return render_peers(known, {name: int(number) for name, number in ids.items()})
+    return render_peers(known, numbers(ids))
 
 
 def front_end(args: HostsArgs, key: str) -> tuple[str, str | None]:
