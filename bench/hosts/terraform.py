@@ -98,6 +98,7 @@ def _configuration(hosts: Sequence[Host], url: str, user: str, password: str) ->
             "address": host.endpoint.address,
             "port": host.endpoint.port,
             "key": host.endpoint.host_key,
+            "own": str(host.root.parent),
         }
         for host in hosts
     }
@@ -126,6 +127,7 @@ def _prepared(fleet: Fleet, script: str) -> dict[str, Any]:
             "host_key": "${each.value.key}",
             "private_key": f'${{file("{fleet.key_file}")}}',
             "agent": False,
+            "script_path": "${each.value.own}/terraform-%RAND%.sh",  # it is left there, and goes with the endpoint
         },
         "provisioner": [{"remote-exec": {"inline": [script.replace("${", "$${").replace("%{", "%%{")]}}],
     }

@@ -123,7 +123,9 @@ def test_hosts_are_prepared_first_by_the_script_of_all_and_with_their_pins(
         "address": "127.1.0.1",
         "port": 2022,
         "key": "ssh-ed25519 AAAA",
+        "own": "/",
     }
+    assert prepared["connection"]["script_path"].startswith("${each.value.own}/"), "nothing is left on this machine"
 
 
 def test_a_failure_is_told_in_terraforms_words(binaries: Binaries, oned: PaperOned, tmp_path: Path) -> None:
