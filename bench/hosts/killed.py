@@ -25,6 +25,7 @@ _ENDING = 15.0  # seconds in which what the engine had started ends by itself
 def kill(stack: Mapping[str, Any], hosts: Sequence[Host], enough: Callable[[], bool], **declared: Any) -> None:
     """An `up` of Ours(**stack) whose engine is killed as soon as it is `enough`. Raises RuntimeError when it ended before."""
     run = multiprocessing.get_context("spawn").Process(target=_doomed, args=(stack, hosts, declared))
+    below: set[int] = set()
     run.start()
     try:
         engine = _engine_when(run, enough)
@@ -36,7 +37,7 @@ def kill(stack: Mapping[str, Any], hosts: Sequence[Host], enough: Callable[[], b
     finally:
         run.kill()
         run.join()
-    _end(below)
+        _end(below)
 
 
 def _engine_when(run: multiprocessing.process.BaseProcess, enough: Callable[[], bool]) -> int:
