@@ -9,7 +9,7 @@
 #   HOST=… GROUP=… PORT=… STACK=… WRITE=1     `make pin`: print SSH host keys for review, and with WRITE=1 pin the new ones;
 #                                             IDENTITY=FILE is the key that the bastion lets in
 #   JSON=1                                    `make status` as one JSON object
-#   BENCH=hosts                               `make bench`: hosts, ours beside other tools (PARTS, HOSTS, ROUNDS: see bench/hosts)
+#   BENCH=hosts                               `make bench`: hosts, ours beside other tools (PARTS, HOSTS, ROUNDS, B, TERRAFORM: see bench/hosts)
 #   FAULTS=10 SEED=…                          `make test-faults`: so many percent of the full counts; a run's random choices again
 
 SHELL := /bin/sh

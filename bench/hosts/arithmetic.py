@@ -26,14 +26,19 @@ def slope(few: int, few_figure: float, many: int, many_figure: float) -> float:
     return (many_figure - few_figure) / (many - few)
 
 
+def waited(count: int, width: int, seconds: float) -> float:
+    """The most that a run should take when each host's own work takes `seconds`, `width` hosts at once: half as much again, and 30 s."""
+    return 1.5 * math.ceil(count / width) * seconds + 30
+
+
 def ratios(walls: Mapping[str, float], start: float) -> dict[str, float]:
     """Ours, the better of default and tuned, beside the others, by contender's name; `start` is the engine's with nothing to do.
 
-    To the floor: how often its time, the engine's own start apart. To all others: how often their time ours is, start included.
+    The floor: how often its time ours takes, the engine's own start apart. All others: how often our time they take, start included.
     """
     ours = min(wall for name, wall in walls.items() if name.startswith("ours"))
     return {
-        name: (ours - start) / wall if name == "floor" else ours / wall
+        name: (ours - start) / wall if name == "floor" else wall / ours
         for name, wall in walls.items()
         if not name.startswith("ours")
     }

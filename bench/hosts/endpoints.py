@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,18 +30,35 @@ class Host:
     root: Path
 
 
-@dataclass(frozen=True)
 class Fleet:
-    """Running endpoints, and the one key that they let in."""
+    """Endpoints, and the one key that they let in. `listen` makes them answer, `stop` ends that."""
 
-    hosts: tuple[Host, ...]
-    private_key: str
-    key_file: Path
-    process: subprocess.Popen[bytes]
+    def __init__(self, place: Path, hosts: Sequence[Host], private_key: str, key_file: Path) -> None:
+        self.hosts, self.private_key, self.key_file = tuple(hosts), private_key, key_file
+        self._place = place
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def listen(self, *, gone: Collection[str] = (), hung: Collection[str] = ()) -> None:
+        """By name: where nothing listens, and who takes connections and says nothing. Raises RuntimeError."""
+        self.stop()
+        table = {
+            host.endpoint.address: "" if host.name in hung else str(_settings(host))
+            for host in self.hosts
+            if host.name not in gone
+        }
+        file = self._place / "table.json"
+        file.write_text(json.dumps(table))
+        port = str(self.hosts[0].endpoint.port)
+        command = [sys.executable, "-m", "bench.hosts.inetd", _SSHD, port, str(file)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        if self._process.stdout is None or self._process.stdout.readline() != b"ready\n":
+            raise RuntimeError("the endpoints do not listen")
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+            self._process = None
 
 
 def start(place: Path, count: int, port: int = PORT) -> Fleet:
@@ -52,34 +70,36 @@ def start(place: Path, count: int, port: int = PORT) -> Fleet:
     login.write_private_key(str(key_file))
     key_file.chmod(0o600)
     login.write_public_key(str(place / "login.pub"))
-    hosts, table = [], {}
-    for number in range(count):
-        home = place / f"host-{number:04d}"
-        for inside in ("root", "login"):
-            (home / inside).mkdir(parents=True)
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        key.write_private_key(str(home / "key"))
-        (home / "key").chmod(0o600)
-        lines = (
-            f"HostKey {home / 'key'}",
-            f"AuthorizedKeysFile {place / 'login.pub'}",
-            "PermitRootLogin prohibit-password",
-            "StrictModes no",
-            "UsePAM no",
-            "PidFile none",
-            # HOME: what root's own .bashrc on this machine does (bash reads it under sshd) is no part of any host.
-            f"SetEnv ONE_ROOT={home / 'root'} HOME={home / 'login'}",
-            "Subsystem sftp internal-sftp",
-        )
-        (home / "sshd_config").write_text("\n".join(lines) + "\n")
-        address = f"127.1.{number // 250}.{number % 250 + 1}"
-        public = " ".join(key.export_public_key().decode().split()[:2])
-        hosts.append(Host(f"bench-{number:04d}", Endpoint("root", address, port, public), home / "root"))
-        table[address] = str(home / "sshd_config")
-    (place / "table.json").write_text(json.dumps(table))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.hosts.inetd", _SSHD, str(port), str(place / "table.json")], stdout=subprocess.PIPE
+    hosts = [_host(place, number, port) for number in range(count)]
+    fleet = Fleet(place, hosts, login.export_private_key().decode(), key_file)
+    fleet.listen()
+    return fleet
+
+
+def _settings(host: Host) -> Path:
+    return host.root.parent / "sshd_config"
+
+
+def _host(place: Path, number: int, port: int) -> Host:
+    home = place / f"host-{number:04d}"
+    for inside in ("root", "login"):
+        (home / inside).mkdir(parents=True)
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(str(home / "key"))
+    (home / "key").chmod(0o600)
+    public = " ".join(key.export_public_key().decode().split()[:2])
+    address = f"127.1.{number // 250}.{number % 250 + 1}"
+    host = Host(f"bench-{number:04d}", Endpoint("root", address, port, public), home / "root")
+    lines = (
+        f"HostKey {home / 'key'}",
+        f"AuthorizedKeysFile {place / 'login.pub'}",
+        "PermitRootLogin prohibit-password",
+        "StrictModes no",
+        "UsePAM no",
+        "PidFile none",
+        # HOME: what root's own .bashrc on this machine does (bash reads it under sshd) is no part of any host.
+        f"SetEnv ONE_ROOT={host.root} HOME={home / 'login'}",
+        "Subsystem sftp internal-sftp",
     )
-    if process.stdout is None or process.stdout.readline() != b"ready\n":
-        raise RuntimeError("the endpoints do not listen")
-    return Fleet(tuple(hosts), login.export_private_key().decode(), key_file, process)
+    _settings(host).write_text("\n".join(lines) + "\n")
+    return host

@@ -1,4 +1,7 @@
-"""A listener on many addresses that starts `sshd -i` for each connection. `python -m bench.hosts.inetd SSHD PORT TABLE`."""
+"""A listener on many addresses that starts `sshd -i` for each connection. `python -m bench.hosts.inetd SSHD PORT TABLE`.
+
+TABLE is a file: address to sshd_config. An empty one is a host that has hung: it takes connections and says nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,16 @@ def main(sshd: str, port: int, table: dict[str, str]) -> None:
     for address, config in table.items():
         server = socket.create_server((address, port), backlog=16)
         ready.register(server, selectors.EVENT_READ, config)
+    hung: list[socket.socket] = []
     print("ready", flush=True)
     while True:
         for key, _ in ready.select():
             listener = key.fileobj
             assert isinstance(listener, socket.socket)  # noqa: S101 -- only those are registered
             connection, _ = listener.accept()
+            if not key.data:
+                hung.append(connection)  # kept open
+                continue
             with connection:
                 subprocess.Popen(
                     [sshd, "-i", "-f", key.data],

@@ -73,15 +73,27 @@ printf '{"os": "%s %s", "changed": true}\n' "$ID" "$VERSION_ID"
 """
 
 
-def script() -> str:
-    """The steps in shell."""
+def script(seconds: float = 0) -> str:
+    """The steps in shell, and so long a wait: what the host itself takes for whatever else there is to do."""
     calls = [
         shlex.join(["directory", step.path, step.mode])
         if step.text is None
         else shlex.join(["line", step.path, step.mode, step.text])
         for step in STEPS
     ]
-    return _FUNCTIONS + "\n".join(calls) + _FACTS
+    wait = [f"sleep {seconds:g}"] if seconds else []
+    return _FUNCTIONS + "\n".join([*calls, *wait]) + _FACTS
+
+
+def look() -> str:
+    """The steps as questions, in a shell of their own: prints the path of each that is not done, and nothing else."""
+    lines = ['cd "$ONE_ROOT" || exit']
+    for step in STEPS:
+        path = shlex.quote(step.path)
+        kind = f"-d {path}" if step.text is None else f"-f {path}"
+        same = "" if step.text is None else f' && [ "$(cat {path})" = {shlex.quote(step.text)} ]'
+        lines.append(f'[ {kind} ] && [ "$(stat -c 0%a {path})" = {step.mode} ]{same} || echo {path}')
+    return "\n".join([*lines, "echo looked"])
 
 
 def undone(hosts: Sequence[Host], steps: Iterable[Step] = STEPS) -> list[str]:
