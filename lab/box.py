@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from lab import cache, cgroups, kernel, network, process
 from lab.errors import LabError, tail
-from lab.paths import CACHE, STATE, Instance
+from lab.paths import CACHE, PROJECT, STATE, Instance
 from lab.process import Identity
 
 NODE = "onelab"  # host name in the box, and the Kubernetes node's name
@@ -75,6 +75,12 @@ class Box:
         with self.lock(".box"):
             init = self.init()
             if init is None:
+                if (other := self.elsewhere()) is not None:
+                    raise LabError(
+                        f"the lab of another checkout is up: {other}",
+                        cause="both would have the same addresses",
+                        fix=f"make -C {other} down, then again",
+                    )
                 self._stop()  # whatever a killed start, or a deleted state directory, left
                 kernel.require()
                 network.check_free(self.instance)
@@ -91,10 +97,23 @@ class Box:
         with self.lock(".box"):
             self._stop()
 
+    def elsewhere(self) -> Path | None:
+        """The other checkout on this machine that has this lab up, if it is one that lasts."""
+        if not self.instance.lasting:
+            return None
+        place = self._pid_file.relative_to(PROJECT)
+        for words in cgroups.command_lines(self.instance):
+            for project in (Path(word).parents[1] for word in words if word.endswith(f"/lab/{_INIT.name}")):
+                if project != PROJECT and (project / place).exists():
+                    return project
+        return None
+
     def _stop(self) -> None:
         init = self.init()
         if init is not None:
             process.kill(init)
+        elif self.elsewhere() is not None:
+            return
         cgroups.kill_all(self.instance)
         network.disconnect(self.instance)
         cgroups.remove(self.instance)

@@ -6,6 +6,7 @@ hierarchies and on version 2. Killing by cgroup needs no pid file, so a deleted 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -93,6 +94,15 @@ def pids(instance: Instance) -> set[int]:
             except OSError:
                 continue  # the cgroup went away while we looked
     return found - {0}
+
+
+def command_lines(instance: Instance) -> list[list[str]]:
+    """The words of every process of the lab."""
+    found = []
+    for pid in pids(instance):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            found.append(os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[:-1])
+    return found
 
 
 def kill_all(instance: Instance, *, limit: float = 10.0) -> None:

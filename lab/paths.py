@@ -20,10 +20,14 @@ _FIRST_OCTET = 124  # 10.124.0.0/16 and up: seldom used by sites, so a lab besid
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """One lab on this machine: everything that must differ between two of them follows from its index."""
+    """One lab on this machine: everything that must differ between two of them follows from its index.
+
+    `lasting`: it stays up until `make down`. What is found of any other is left over from a run that was killed.
+    """
 
     name: str
     index: int
+    lasting: bool = False
 
     def _net(self, tail: str) -> IPv4Network:
         return IPv4Network(f"10.{_FIRST_OCTET + self.index}.{tail}")
@@ -91,6 +95,6 @@ class Instance:
         return self.hypervisors[10 + number]
 
 
-LAB = Instance(name="lab", index=0)
+LAB = Instance(name="lab", index=0, lasting=True)
 TEST = Instance(name="test", index=1)
 INSTANCES = {instance.name: instance for instance in (LAB, TEST)}

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from lab import cgroups, process
 from lab.box import Box
 from lab.errors import LabError
-from lab.paths import Instance
+from lab.paths import PROJECT, Instance
 
 pytestmark = pytest.mark.engine
 
@@ -196,3 +197,50 @@ def test_two_starts_at_once_make_one_box(box: Box) -> None:
     # Every process 1 of this instance, in whatever box: they all join its cgroup.
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in cgroups.pids(INSTANCE)]
     assert len([words for words in commands if words[1:3] == [b"-I", b"-S"]]) == 1
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[tuple[Path, Box]]:
+    """Another checkout with the same lab, a lasting one: its directory, and our box. Its process 1 is on paper."""
+    ours = Box(replace(INSTANCE, lasting=True))
+    place = tmp_path / "other"
+    first = place / "lab" / "box_init.py"
+    first.parent.mkdir(parents=True)
+    first.write_text("import time\ntime.sleep(60)\n")
+    record = place / INSTANCE.state.relative_to(PROJECT) / "box.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    ours.stop()
+    cgroups.prepare(INSTANCE)
+    join = "".join(f"echo 0 >{path}; " for path in cgroups.procs_files(INSTANCE))
+    command = ["sh", "-c", f'{join} exec "$@"', "join", sys.executable, "-I", "-S", str(first)]
+    with subprocess.Popen(command) as running:
+        limit = time.monotonic() + 20
+        while not any(str(first) in words[:4] for words in cgroups.command_lines(INSTANCE)):
+            assert time.monotonic() < limit
+            time.sleep(0.01)
+        yield place, ours
+        assert running.poll() is None or not record.exists(), "a lab of somebody else was ended"
+        running.kill()
+    shutil.rmtree(place, ignore_errors=True)
+    Box(INSTANCE).stop()
+
+
+def test_the_lab_of_another_checkout_is_not_ended_by_a_start(other: tuple[Path, Box]) -> None:
+    place, ours = other
+    with pytest.raises(LabError, match=f"another checkout is up: {place}") as refused:
+        ours.start()
+    assert f"make -C {place} down" in refused.value.fix
+
+
+def test_nor_by_a_stop(other: tuple[Path, Box]) -> None:
+    other[1].stop()
+    assert cgroups.pids(INSTANCE)
+
+
+def test_a_checkout_that_was_deleted_holds_nothing(other: tuple[Path, Box]) -> None:
+    place, ours = other
+    shutil.rmtree(place)
+    ours.start()
+    assert ours.init() is not None
+    ours.stop()
