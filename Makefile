@@ -27,10 +27,13 @@ export HOST GROUP PORT WRITE IDENTITY
 export FAULTS SEED
 export FINGERPRINT KEY_FILE BASE REPOSITORY TOOL
 
-.PHONY: pin secret up status down images packages test test-fast test-engine test-faults bench lint format unlock clean
+.PHONY: pin secret up refresh status down images packages test test-fast test-engine test-faults bench lint format unlock clean
 
 up: $(STAMP)
 	@$(RUN) -m lab up
+
+refresh: $(STAMP)
+	@$(RUN) -m lab refresh
 
 status: $(STAMP)
 	@$(RUN) -m lab status

@@ -1,4 +1,4 @@
-"""`python -m lab up|status|down|secret|unlock`: what the Makefile calls. Reads its options from the environment.
+"""`python -m lab up|refresh|status|down|secret|unlock`: what the Makefile calls. Reads its options from the environment.
 
 CLUSTER=existing  leave the lab out: KUBECONFIG's cluster and the stack's own file
 STACK=NAME        with CLUSTER=existing, the stack
@@ -15,6 +15,7 @@ import json
 import os
 import sys
 
+from components.host_groups import fold
 from lab import rehearsal, status
 from lab.errors import Incomplete, LabError
 
@@ -23,6 +24,7 @@ def main(arguments: list[str]) -> int:
     """Exit code: 0 done, 1 failed with a message, 2 wrong call."""
     commands = {
         "up": _up,
+        "refresh": rehearsal.refresh,
         "status": _status,
         "down": rehearsal.down,
         "unlock": rehearsal.unlock,
@@ -50,7 +52,14 @@ def _up(options: rehearsal.Options) -> None:
         with contextlib.suppress(LabError):
             print(status.table(status.collect(options)))
         raise
-    print(status.table(status.collect(options)))
+    found = status.collect(options)
+    print(status.table(found))
+    if missing := [host["name"] for host in found["hosts"] if host["state"] == status.MISSING]:
+        raise LabError(
+            f"not in oned though declared: {fold(missing)}",
+            cause="somebody deleted or renamed them; an up goes by what the state knows",
+            fix="make refresh, then make up, with the same variables",
+        )
 
 
 def _status(options: rehearsal.Options) -> None:

@@ -329,6 +329,21 @@ def secret(options: Options) -> None:
     say(f"{key} is encrypted in {stack_file(options.stack).name}")
 
 
+def refresh(options: Options) -> None:
+    """Read the world into the state, and say what was found otherwise; the next `up` mends it. Raises LabError."""
+    if not stack_file(options.stack).exists():
+        raise LabError(f"{stack_file(options.stack).name} does not exist: nothing was brought up", fix="make up")
+    stack = open_stack(options.stack, throw_away=not options.existing)
+    say("pulumi refresh")
+    found = stack.refresh()
+    many = "" if found.changed == 1 else "s"
+    say(
+        f"{found.changed} resource{many} not as known; make up mends that"
+        if found.changed
+        else "all is as the state knows it"
+    )
+
+
 def unlock(options: Options) -> None:
     """Take away the lock of a killed run."""
     open_stack(options.stack, throw_away=not options.existing).unlock()

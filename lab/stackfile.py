@@ -118,7 +118,7 @@ def write(path: Path, config: Mapping[str, Any]) -> None:
     kept: dict[str, Any] = {}
     if path.exists():
         kept = yaml.safe_load(path.read_text()) or {}
-    secure = {key: value for key, value in (kept.get("config") or {}).items() if _encrypted(value)}
+    secure = {key: value for key, value in (kept.get("config") or {}).items() if encrypted(value)}
     document = {key: value for key, value in kept.items() if key != "config"}
     document["config"] = json.loads(json.dumps({**secure, **config}))
     draft = path.with_suffix(".new")
@@ -129,11 +129,11 @@ def write(path: Path, config: Mapping[str, Any]) -> None:
     draft.replace(path)
 
 
-def _encrypted(value: object) -> bool:
+def encrypted(value: object) -> bool:
     """Whether the engine encrypted it, as a whole or all that is in it (`config set --secret --path`)."""
     if not isinstance(value, dict) or not value:
         return False
-    return set(value) == {"secure"} or all(_encrypted(inner) for inner in value.values())
+    return set(value) == {"secure"} or all(encrypted(inner) for inner in value.values())
 
 
 def has_secret(path: Path, key: str) -> bool:

@@ -23,10 +23,12 @@ from components.versions import RELEASES
 from lab import ca, reach
 from lab.errors import LabError
 from lab.rehearsal import Options, stack_file
+from lab.stackfile import encrypted
 from stacks.host_list import assemble
 from stacks.problems import enabled_daemons
 from stacks.settings import StackSettings
 
+MISSING = "MISSING"
 _LIMIT = 10  # seconds a question to the cluster may take
 _SILENCE = 0.7  # seconds in which a port that nobody listens on is refused
 
@@ -34,7 +36,8 @@ _SILENCE = 0.7  # seconds in which a port that nobody listens on is refused
 def collect(options: Options) -> dict[str, Any]:
     """`endpoints` (name, url, ready, why), `parts` (name, ready), `hosts` (name, kind, state, id), `pods` (name, ready).
 
-    `ready` of an endpoint is null where this machine cannot tell; `why` says what is wrong. Raises LabError.
+    A host that is declared and not in oned is MISSING and has no id. `ready` of an endpoint is null where this machine cannot
+    tell; `why` says what is wrong. Raises LabError.
     """
     config = _config(options)
     # The client library looks at KUBECONFIG once, at its import; here the present one counts.
@@ -50,7 +53,7 @@ def collect(options: Options) -> dict[str, Any]:
     return {
         "endpoints": _endpoints(settings, namespace, pods, kubernetes, _way_in(options)),
         "parts": list(parts(settings, pods)),
-        "hosts": _hosts(config) if oned_ready else [],
+        "hosts": with_missing(_hosts(config), settings) if oned_ready else [],
         "pods": [{"name": pod["name"], "ready": pod["ready"]} for pod in pods],
         "namespace": namespace,
         "password": f"{_kubectl(options)} -n {namespace} get secret {naming.ONEADMIN_SECRET} "
@@ -70,7 +73,7 @@ def _kubectl(options: Options) -> str:
 
 def _settings(config: Mapping[str, Any]) -> StackSettings:
     """The stack's settings; secrets, which this needs none of, stay out. Raises LabError."""
-    plain = {key: value for key, value in config.items() if not (isinstance(value, dict) and set(value) == {"secure"})}
+    plain = {key: value for key, value in config.items() if not encrypted(value)}
     try:
         return StackSettings.model_validate_json(json.dumps(assemble(plain).raw))
     except ValidationError as error:
@@ -195,7 +198,18 @@ def table(status: Mapping[str, Any]) -> str:
 
 
 def _host_row(host: Mapping[str, Any]) -> tuple[str, ...]:
-    return (host["name"], host["kind"], host["state"], str(host["id"]))
+    return (host["name"], host["kind"], host["state"], "-" if host["id"] is None else str(host["id"]))
+
+
+def with_missing(registered: Sequence[Mapping[str, Any]], settings: StackSettings) -> list[dict[str, Any]]:
+    """oned's hosts, and the declared ones that it does not have: somebody deleted or renamed them."""
+    known = {item["name"] for item in registered}
+    missing = [
+        {"name": host.name, "kind": host.kind.value, "state": MISSING, "id": None}
+        for host in settings.hosts
+        if host.name not in known
+    ]
+    return sorted([*map(dict, registered), *missing], key=lambda item: _natural(item["name"]))
 
 
 def _yes(value: bool | None) -> str:
@@ -271,5 +285,5 @@ def _hosts(config: Mapping[str, Any]) -> list[dict[str, Any]]:
             "state": record.state_name,
             "id": record.id,
         }
-        for record in sorted(records, key=lambda record: _natural(record.name))
+        for record in records
     ]

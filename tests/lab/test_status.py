@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 
-from lab import reach, status
+import lab.__main__ as main
+from lab import reach, rehearsal, status
+from lab.errors import LabError
+from lab.rehearsal import Options
 from stacks.settings import StackSettings
-from tests.program.test_program import lts_like, stack_config
+from tests.program.test_program import lab_like, lts_like, stack_config
 
 OUTSIDE = {"fireedge": "https://cloud.example/fireedge/sunstone", "api": "https://api.example/RPC2"}
+
+
+OPTIONS = Options.from_environment({})
 
 
 def pod(role: str, ready: bool = True, **containers: bool) -> dict[str, Any]:
@@ -113,3 +119,48 @@ def test_the_table_says_what_is_wrong() -> None:
         "mariadb  yes\n"
         "guacd    no\n"
     )
+
+
+def test_a_host_that_oned_does_not_have_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An up goes by the state and says that nothing changes; it must not end well for all that."""
+    declared = settings(lab_like())
+    names = [host.name for host in declared.hosts]
+    registered = [
+        {"name": name, "kind": "kvm", "state": "MONITORED", "id": 7} for name in [*names[1:], "somebody-elses"]
+    ]
+    found = status.with_missing(registered, declared)
+    assert {item["name"]: (item["state"], item["id"]) for item in found} == {
+        names[0]: ("MISSING", None),
+        **dict.fromkeys([*names[1:], "somebody-elses"], ("MONITORED", 7)),
+    }
+    assert status.with_missing(found, declared) == found
+
+    whole = {
+        "endpoints": [],
+        "parts": [],
+        "pods": [],
+        "hosts": found,
+        "kubeconfig": "k",
+        "password": "p",
+        "namespace": "n",
+    }
+    monkeypatch.setattr(rehearsal, "up", lambda _options: None)
+    monkeypatch.setattr(status, "collect", lambda _options: whole)
+    with pytest.raises(LabError, match=f"not in oned though declared: {names[0]}") as told_of:
+        main._up(OPTIONS)
+    assert "make refresh" in told_of.value.fix
+    whole["hosts"] = [item for item in found if item["state"] != "MISSING"]
+    main._up(OPTIONS)
+
+
+def test_secrets_inside_a_value_are_left_out_as_well() -> None:
+    """`pulumi config set --secret --path opennebula:ldapPasswords.main`, as the guide has it."""
+    plain = {key.removeprefix("opennebula:"): value for key, value in lab_like().items()}
+    del plain["sshPrivateKey"]
+    config = {key: json.loads(value) if value[:1] in "[{" else value for key, value in plain.items()}
+    secure = {
+        "sshPrivateKey": {"secure": "v1:z"},
+        "ldapPasswords": {"main": {"secure": "v1:x"}},
+        "databasePassword": {"secure": "v1:y"},
+    }
+    assert status._settings(config | secure) == status._settings(config)
