@@ -24,6 +24,7 @@ INGRESS: Final = "ingress"  # the ingress controller's pods
 API_CLIENTS: Final = "api-clients"
 CONSOLE_CLIENTS: Final = "console-clients"  # an operator's proxy in front of noVNC; 6.10
 LDAP: Final = "ldap"
+DOWNLOADS: Final = "downloads"  # marketplaces, images by URL
 # cert-manager's short-lived pods beside an Ingress: its HTTP-01 challenge comes through the ingress controller. The program
 # does not make them, but where it asks for such certificates its deny-all must let them answer.
 ACME_SOLVER: Final = "acme-solver"
@@ -69,6 +70,7 @@ PORTS: Mapping[str, tuple[PortRange, ...]] = {
     "way back": _tcp(naming.PORT_WAY_BACK),
     "consoles": (("TCP", 5900, 65535),),
     "ldap": _tcp(389),
+    "web": _tcp(80, 443),
     "fireedge": _tcp(naming.PORT_FIREEDGE),
     "sunstone": _tcp(naming.PORT_SUNSTONE),
     "novnc": _tcp(naming.PORT_NOVNC),
@@ -84,6 +86,7 @@ TABLE: tuple[Row, ...] = (
     Row(naming.ONED, naming.MARIADB, "mariadb"),
     Row(naming.ONED, HYPERVISORS, "ssh"),
     Row(naming.ONED, LDAP, "ldap"),
+    Row(naming.ONED, DOWNLOADS, "web"),
     Row(HYPERVISORS, naming.ONED, "monitord"),
     Row(HYPERVISORS, naming.ONED, "way back", WAY_BACK),
     Row(API_CLIENTS, naming.ONED, "api"),

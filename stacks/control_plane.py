@@ -17,6 +17,7 @@ from components.authentication import Authentication, AuthenticationArgs, auth_e
 from components.clusters import Clusters, ClustersArgs
 from components.credentials import Credentials, CredentialsArgs
 from components.datastores import Datastores, DatastoresArgs
+from components.downloads import download_rules
 from components.drivers import remote_files
 from components.hosts import Hosts, HostsArgs, host_files, reachable
 from components.ingress import Ingress, IngressArgs, backends
@@ -144,7 +145,10 @@ class ControlPlane(pulumi.ComponentResource):
                 onegate_endpoint=onegate_url,
                 auth_entries=auth_entries(settings.authentication, settings.version),
                 auth_secret=authentication.secret,
-                extra_egress=egress_rules(settings.authentication),
+                extra_egress=(
+                    *egress_rules(settings.authentication),
+                    *download_rules(settings.network.downloads, internet=settings.network.internet),
+                ),
             ),
             opts=child,
         )

@@ -105,6 +105,15 @@ class NetworkSettings(Section):
     api_clients: tuple[NamedNetwork, ...] = Field(
         default=(), description="networks that may call XML-RPC (plain HTTP) in the cluster; a port-forward needs none"
     )
+    downloads: tuple[NamedNetwork, ...] = Field(
+        default=(),
+        description="networks from which oned may download by HTTP and HTTPS (TCP 80, 443): marketplaces of your own, images by URL",
+    )
+    internet: bool = Field(
+        default=False,
+        description="let oned download from any public IPv4 address as well: OpenNebula's marketplaces. Private, shared and link-local "
+        "ranges, and with them the cluster, stay closed",
+    )
 
 
 class ApiSettings(Section):

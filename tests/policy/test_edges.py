@@ -91,6 +91,7 @@ def configuration(name: str, graph: Graph) -> tuple[Configuration, tuple[Party, 
     for server in section("authentication").get("ldap", {}).get("servers", ()):
         places(table.LDAP, [f"{server['host']}/32"])
         ports["ldap"] = tcp(server["port"])
+    places(table.DOWNLOADS, section("network").get("downloads", ()))
     ingress = section("ingress")
     if ingress.get("enabled"):
         parties += controllers(ingress)
@@ -133,7 +134,7 @@ def stack_values(name: str) -> dict[str, str]:
 
 
 def everything() -> dict[str, str]:
-    """prod with what it leaves out: LDAP, the way back, clients of the API, one more daemon behind the ingress, other ports."""
+    """prod with what it leaves out: LDAP, downloads, the way back, clients of the API, one more daemon behind the ingress, other ports."""
     values = stack_config("prod")
     ingress = json.loads(values["opennebula:ingress"])
     network = json.loads(values["opennebula:network"])
@@ -142,7 +143,9 @@ def everything() -> dict[str, str]:
     return values | {
         "opennebula:authentication": json.dumps({"ldap": {"servers": [server], "check": False}}),
         "opennebula:wayBack": json.dumps({"enabled": True}),
-        "opennebula:network": json.dumps(network | {"apiClients": ["203.0.113.128/25"]}),
+        "opennebula:network": json.dumps(
+            network | {"apiClients": ["203.0.113.128/25"], "downloads": ["203.0.113.64/29"]}
+        ),
         "opennebula:ingress": json.dumps(
             ingress
             | {
