@@ -20,6 +20,7 @@ from components.domain import Address
 from components.host_groups import fold, numbers
 from components.host_pins import fingerprint, line, names_of, parse
 from components.host_settings import SshSettings
+from lab import configfile
 from lab.console import say
 from lab.engine.logins import plain_config
 from lab.errors import LabError
@@ -95,10 +96,10 @@ class Request:
 def run(environ: Mapping[str, str] = os.environ) -> None:
     """The whole command. Raises LabError, also when a host is silent or its key has changed."""
     request = Request.from_environment(environ)
-    name = request.stack or "lab"
+    name = configfile.check_name(request.stack or "lab")
     file = PROJECT / f"Pulumi.{name}.yaml"
-    if request.stack and not file.exists():
-        raise LabError(f"{file.name} does not exist", fix="name a stack that is there, or leave STACK out")
+    if request.stack:
+        configfile.require(file)
     config = plain_config(file)
     problems: list[Problem] = []
     keys = known_keys(config, read_file, problems)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from components import naming
@@ -20,7 +19,7 @@ from components.registration.errors import OnedError
 from components.registration.forward import forward
 from components.registration.kube import Cluster, PodPort
 from components.versions import RELEASES
-from lab import ca, reach
+from lab import ca, configfile, reach
 from lab.errors import LabError
 from lab.rehearsal import Options, stack_file
 from stacks.host_list import assemble
@@ -214,8 +213,7 @@ def _config(options: Options) -> dict[str, Any]:
     if not file.exists():
         raise LabError(f"{file.name} does not exist: nothing was brought up", fix="make up")
     prefix = f"{naming.PROJECT}:"
-    config = (yaml.safe_load(file.read_text()) or {}).get("config") or {}
-    return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+    return {key.removeprefix(prefix): value for key, value in configfile.config(file).items() if key.startswith(prefix)}
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
