@@ -317,8 +317,21 @@ def _finish(findings: Sequence[Finding], request: Request, config: Mapping[str, 
         raise LabError(
             f"{fold(found.target.name for found in silent)}: no host key",
             cause=f"{silent[0].target.name}: {silent[0].problem}",
-            fix=f"start sshd there or mend the network, then: make pin STACK={stack}",
+            fix=f"start sshd there or mend the network, then: make pin{_again(silent, request, stack)}",
         )
+
+
+def _again(silent: Sequence[Finding], request: Request, stack: str) -> str:
+    """The words that ask the silent hosts once more."""
+    words = [f"STACK={stack}"] if request.stack else []
+    if request.group and not request.hosts.strip():
+        words.append(f"GROUP={request.group}")
+    elif request.hosts.strip():
+        names = " ".join(found.target.name for found in silent)
+        words.append(f"HOST='{names}'" if " " in names else f"HOST={names}")
+    words += [f"PORT={request.port}"] if request.port else []
+    words += [f"IDENTITY={request.identity}"] if request.identity else []
+    return "".join(f" {word}" for word in [*words, *(["WRITE=1"] if request.write else [])])
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from components.domain import Version
 from components.host_groups import fold
 from components.naming import PROJECT as PROJECT_NAME
-from lab import configfile, hosts, stackfile
+from lab import configfile, hosts, kubeconfig, stackfile
 from lab.console import say
 from lab.errors import LabError
 from lab.paths import LAB, PROJECT, STATE, Instance
@@ -137,6 +137,7 @@ def up(options: Options) -> Outcome:
 def _up(options: Options, phases: Phases) -> Outcome:
     if options.existing:
         configfile.require(stack_file(options.stack))
+        check_kubeconfig(configfile.config(stack_file(options.stack)))
         with phases.phase("engine"):
             stack = open_stack(options.stack, throw_away=False)
     else:
@@ -154,6 +155,12 @@ def _up(options: Options, phases: Phases) -> Outcome:
     if not options.existing:
         retire(options.instance, options.hosts, phases)
     return outcome
+
+
+def check_kubeconfig(config: Mapping[str, Any]) -> None:
+    """Before anything is made: the kubeconfig of these values, by full key, is one, with their context. Raises LabError."""
+    section = config.get(f"{PROJECT_NAME}:kubernetes")
+    kubeconfig.check(section if isinstance(section, Mapping) else {}, os.environ)
 
 
 def retire(instance: Instance, kinds: Mapping[str, Kind], phases: Phases) -> None:

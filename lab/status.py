@@ -21,7 +21,7 @@ from components.registration.kube import Cluster, PodPort
 from components.versions import RELEASES
 from lab import ca, configfile, reach
 from lab.errors import LabError
-from lab.rehearsal import Options, stack_file
+from lab.rehearsal import Options, check_kubeconfig, stack_file
 from stacks.host_list import assemble
 from stacks.problems import enabled_daemons
 from stacks.settings import StackSettings
@@ -36,6 +36,8 @@ def collect(options: Options) -> dict[str, Any]:
     `ready` of an endpoint is null where this machine cannot tell; `why` says what is wrong. Raises LabError.
     """
     config = _config(options)
+    if options.existing:
+        check_kubeconfig({f"{naming.PROJECT}:kubernetes": config.get("kubernetes")})
     # The client library looks at KUBECONFIG once, at its import; here the present one counts.
     file = (config.get("kubernetes") or {}).get("kubeconfig") or os.environ.get("KUBECONFIG")
     kubernetes = {**(config.get("kubernetes") or {}), **({"kubeconfig": file} if file else {})}
