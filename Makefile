@@ -1,4 +1,4 @@
-# make up · status · down · pin · images · test · bench · lint. Everything else is in README.md and docs/.
+# `make help` lists the commands. Everything else is in README.md and docs/.
 #
 #   CLUSTER=existing KUBECONFIG=… STACK=NAME  use a cluster that is already there, and that stack's own file
 #   HOSTS=20                                  `make up`: so many lab hosts, half KVM, half LXC (default 2)
@@ -27,7 +27,7 @@ export HOST GROUP PORT WRITE IDENTITY
 export FAULTS SEED
 export FINGERPRINT KEY_FILE BASE REPOSITORY TOOL
 
-.PHONY: pin secret up refresh status down images packages test test-fast test-engine test-faults bench lint format unlock clean
+.PHONY: help pin secret up refresh status down images packages test test-fast test-engine test-faults bench lint format unlock clean
 
 up: $(STAMP)
 	@$(RUN) -m lab up
@@ -47,9 +47,22 @@ pin: $(STAMP)
 secret: $(STAMP)
 	@$(RUN) -m lab secret
 
+help:
+	@echo "make up           the lab: an embedded cluster, hosts, OpenNebula on it; HOSTS=20, VERSION=6.10"
+	@echo "make refresh      read the world into the state; the next up mends what somebody changed behind its back"
+	@echo "make status       endpoints, parts, hosts and pods as they are now; JSON=1"
+	@echo "make down         remove the lab, or destroy a stack of your own"
+	@echo "make unlock       take away the lock of a run that was killed"
+	@echo "make secret       encrypt standard input into the stack's file: KEY=NAME < FILE"
+	@echo "make pin          print SSH host keys for review: HOST=, GROUP=; WRITE=1 pins the new ones"
+	@echo "make images       build the control plane's images: REGISTRY=, VERSION=, FINGERPRINT="
+	@echo "make test         every test; test-fast, test-engine, test-faults and lint are parts and more"
+	@echo "make bench        measure; BENCH=hosts for hosts beside other tools"
+	@echo
+	@echo "CLUSTER=existing KUBECONFIG=PATH STACK=NAME: up, refresh, status, down, unlock and secret on a cluster of your own."
+	@echo "STACK=NAME alone goes with pin. README.md says the rest."
+
 images: $(STAMP)
-	@test -n "$(REGISTRY)" && test -n "$(VERSION)" || \
-		{ echo "make images REGISTRY=registry.example.com/one VERSION=7.4.0 FINGERPRINT=…" >&2; exit 1; }
 	@$(RUN) -m images.build "$(REGISTRY)" "$(VERSION)"
 
 unlock: $(STAMP)

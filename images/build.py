@@ -18,7 +18,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.bootstrap import openpgp
@@ -101,34 +101,64 @@ def _named(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for word in words if word.startswith("opennebula"))
 
 
-def check(request: Request) -> None:
-    """Everything that can be known before the first step. Raises LabError."""
-    known = targets(request.version)
-    if not _REGISTRY.fullmatch(request.registry):
+def _refuse(wrong: Sequence[LabError]) -> None:
+    """Raise what is wrong, all of it at once."""
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        lines = [f"{error.what}: {error.fix}" for error in wrong]
         raise LabError(
+            f"{len(wrong)} arguments are wrong; nothing was fetched or built",
+            cause="\n         ".join(lines),
+            fix="make images REGISTRY=registry.example.com/one VERSION=7.4.0 FINGERPRINT=…",
+        )
+
+
+def _arguments(request: Request) -> Iterator[LabError]:
+    """What is wrong with a request, its key left aside: that has to be fetched first."""
+    known: tuple[str, ...] | None = None
+    try:
+        known = targets(request.version)
+    except LabError as error:
+        yield error
+    if not _REGISTRY.fullmatch(request.registry):
+        yield LabError(
             f"REGISTRY={request.registry} is no registry with a path", fix="REGISTRY=registry.example.com/one"
         )
     for target in request.targets:
-        if target not in known:
-            has = ", ".join(known)
-            raise LabError(f"OpenNebula {request.version} has no {target}", fix=f"build some of: {has}")
-        for directory in TARGETS[target]:
+        if known is not None and target not in known:
+            yield LabError(f"OpenNebula {request.version} has no {target}", fix=f"build some of: {', '.join(known)}")
+        for directory in TARGETS.get(target, ()):
             if not (HERE / directory).is_dir():
-                raise LabError(f"images/{directory} is missing: {target} would have no entrypoint", fix="git status")
+                yield LabError(f"images/{directory} is missing: {target} would have no entrypoint", fix="git status")
     if request.base is not None and (not _BASE.fullmatch(request.base) or request.base.endswith(":latest")):
-        raise LabError(
+        yield LabError(
             f"BASE={request.base} is not pinned",
             cause="two builds would start from different systems",
             fix="BASE=debian:12.15-slim@sha256:…",
         )
     if shutil.which(request.tool) is None:
-        raise LabError(f"{request.tool} is not installed", fix="apt-get install buildah, or set TOOL=docker")
-    wanted = request.fingerprint.replace(" ", "").upper()
-    if not re.fullmatch(r"[0-9A-F]{40}", wanted):
-        raise LabError(
+        yield LabError(f"{request.tool} is not installed", fix="apt-get install buildah, or set TOOL=docker")
+    if not request.fingerprint:
+        yield LabError(
+            "FINGERPRINT is missing: the packages' key is taken only with it",
+            fix="FINGERPRINT=… with the 40 digits from a second source",
+        )
+    elif not re.fullmatch(r"[0-9A-F]{40}", _digits(request.fingerprint)):
+        yield LabError(
             "FINGERPRINT must be the full fingerprint of the packages' key: 40 hex digits",
             fix="take it from a second source, not from where the key came from",
         )
+
+
+def _digits(fingerprint: str) -> str:
+    return fingerprint.replace(" ", "").upper()
+
+
+def check(request: Request) -> None:
+    """Everything that can be known before the first step. Raises LabError."""
+    _refuse([*_arguments(request)])
+    wanted = _digits(request.fingerprint)
     try:
         found = openpgp.fingerprint(request.key)
     except ValueError as error:
@@ -232,22 +262,19 @@ def _request(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[Requ
     parser.add_argument("--push", action="store_true", help="push the images when all are built")
     found = parser.parse_args(arguments)
     tool = found.tool or next((tool for tool in TOOLS if shutil.which(tool)), TOOLS[0])
-    chosen = tuple(found.target or targets(found.version))
-    if not found.fingerprint:
-        raise LabError(
-            "FINGERPRINT is missing: the packages' key is taken only with it",
-            fix="FINGERPRINT=… with the 40 digits from a second source",
-        )
+    wrong = [] if tool in TOOLS else [LabError(f"TOOL={tool} is unknown", fix=f"TOOL={' or TOOL='.join(TOOLS)}")]
     request = Request(
         registry=found.registry,
         version=found.version,
-        key=key_text(found.key or None),
-        fingerprint=found.fingerprint,
-        targets=chosen,
-        tool=tool,
+        key="",
+        fingerprint=found.fingerprint or "",
+        targets=tuple(found.target or ()),
+        tool=tool if not wrong else sys.executable,  # told already, and not a second time as one that is missing
         base=found.base or None,
         repository=found.repository or None,
     )
+    _refuse([*wrong, *_arguments(request)])
+    request = replace(request, key=key_text(found.key or None), targets=request.targets or targets(request.version))
     return request, found.push
 
 

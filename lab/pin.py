@@ -20,6 +20,7 @@ from components.domain import Address
 from components.host_groups import fold, numbers
 from components.host_pins import fingerprint, line, names_of, parse
 from components.host_settings import SshSettings
+from lab import configfile
 from lab.console import say
 from lab.engine.logins import plain_config
 from lab.errors import LabError
@@ -95,10 +96,10 @@ class Request:
 def run(environ: Mapping[str, str] = os.environ) -> None:
     """The whole command. Raises LabError, also when a host is silent or its key has changed."""
     request = Request.from_environment(environ)
-    name = request.stack or "lab"
+    name = configfile.check_name(request.stack or "lab")
     file = PROJECT / f"Pulumi.{name}.yaml"
-    if request.stack and not file.exists():
-        raise LabError(f"{file.name} does not exist", fix="name a stack that is there, or leave STACK out")
+    if request.stack:
+        configfile.require(file)
     config = plain_config(file)
     problems: list[Problem] = []
     keys = known_keys(config, read_file, problems)
@@ -316,8 +317,21 @@ def _finish(findings: Sequence[Finding], request: Request, config: Mapping[str, 
         raise LabError(
             f"{fold(found.target.name for found in silent)}: no host key",
             cause=f"{silent[0].target.name}: {silent[0].problem}",
-            fix=f"start sshd there or mend the network, then: make pin STACK={stack}",
+            fix=f"start sshd there or mend the network, then: make pin{_again(silent, request, stack)}",
         )
+
+
+def _again(silent: Sequence[Finding], request: Request, stack: str) -> str:
+    """The words that ask the silent hosts once more."""
+    words = [f"STACK={stack}"] if request.stack else []
+    if request.group and not request.hosts.strip():
+        words.append(f"GROUP={request.group}")
+    elif request.hosts.strip():
+        names = " ".join(found.target.name for found in silent)
+        words.append(f"HOST='{names}'" if " " in names else f"HOST={names}")
+    words += [f"PORT={request.port}"] if request.port else []
+    words += [f"IDENTITY={request.identity}"] if request.identity else []
+    return "".join(f" {word}" for word in [*words, *(["WRITE=1"] if request.write else [])])
 
 
 def main() -> int:

@@ -15,14 +15,14 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.domain import Version
 from components.host_groups import fold
 from components.naming import PROJECT as PROJECT_NAME
-from lab import hosts, stackfile
+from lab import configfile, hosts, kubeconfig, stackfile
 from lab.console import say
 from lab.errors import LabError
 from lab.paths import LAB, PROJECT, STATE, Instance
@@ -66,7 +66,10 @@ class Options:
                 "CLUSTER=existing needs STACK", fix="write Pulumi.NAME.yaml after Pulumi.prod.yaml, then STACK=NAME"
             )
         if not existing and environ.get("STACK", "lab") not in ("", "lab"):
-            raise LabError("STACK goes with CLUSTER=existing; the lab's stack is `lab`", fix="leave STACK out")
+            raise LabError(
+                "STACK goes with CLUSTER=existing; the lab's stack is `lab`",
+                fix=f"leave STACK out for the lab, or CLUSTER=existing KUBECONFIG=PATH STACK={environ['STACK']}",
+            )
         root = environ.get("OPENNEBULA_ROOT")
         if root and not (Path(root) / "usr/bin/oned").exists():
             raise LabError(f"OPENNEBULA_ROOT={root} holds no usr/bin/oned", fix="give a tree with OpenNebula installed")
@@ -82,7 +85,7 @@ class Options:
         return Options(
             hosts=_kinds(environ.get("HOSTS", "")),
             existing=existing,
-            stack=environ["STACK"] if existing else "lab",
+            stack=configfile.check_name(environ["STACK"]) if existing else "lab",
             opennebula_root=Path(root).resolve() if root else None,
             version=Version(version),
         )
@@ -133,14 +136,14 @@ def up(options: Options) -> Outcome:
 
 def _up(options: Options, phases: Phases) -> Outcome:
     if options.existing:
-        if not stack_file(options.stack).exists():
-            raise LabError(
-                f"{stack_file(options.stack).name} does not exist",
-                fix="write it after Pulumi.prod.yaml, or name another stack with STACK=",
-            )
+        configfile.require(stack_file(options.stack))
+        check_kubeconfig(configfile.config(stack_file(options.stack)))
         with phases.phase("engine"):
             stack = open_stack(options.stack, throw_away=False)
     else:
+        # Both are read once the cluster is there, which takes a while.
+        for name in ("dev", options.stack):
+            configfile.read(stack_file(name))
         lab = start_lab(
             options.instance, options.hosts, phases, opennebula_root=options.opennebula_root, version=options.version
         )
@@ -152,6 +155,12 @@ def _up(options: Options, phases: Phases) -> Outcome:
     if not options.existing:
         retire(options.instance, options.hosts, phases)
     return outcome
+
+
+def check_kubeconfig(config: Mapping[str, Any]) -> None:
+    """Before anything is made: the kubeconfig of these values, by full key, is one, with their context. Raises LabError."""
+    section = config.get(f"{PROJECT_NAME}:kubernetes")
+    kubeconfig.check(section if isinstance(section, Mapping) else {}, os.environ)
 
 
 def retire(instance: Instance, kinds: Mapping[str, Kind], phases: Phases) -> None:
@@ -274,6 +283,8 @@ def ensure_secret(stack: ProgramStack, file: Path, key: str, value: str) -> None
 def down(options: Options) -> None:
     """Remove all that `up` made. With CLUSTER=existing: a destroy, which keeps what the stack retains."""
     if options.existing:
+        # Without its file the engine would make a new, empty stack of that name.
+        configfile.require(stack_file(options.stack))
         open_stack(options.stack, throw_away=False).destroy()
         return
     stop_lab(options.instance, options.stack)
@@ -313,26 +324,58 @@ def running_operation(stack: str) -> int | None:
 
 
 def secret(options: Options) -> None:
-    """Encrypt standard input into the stack's file, under the key of KEY."""
+    """Encrypt standard input into the stack's file, under the key of KEY. It stays there at the next `up`.
+
+    Raises LabError before anything is read or written for a key that is none, for one that the lab sets itself, and where the
+    stack has no file.
+    """
     key = os.environ.get("KEY", "")
-    if key not in SECRETS:
-        raise LabError(
-            f"KEY={key} is no secret key", fix=f"one of {', '.join(SECRETS)}: make secret KEY=… STACK=… < FILE"
-        )
+    _check_secret_key(key, options)
     value = sys.stdin.read()
     try:
         SECRETS[key].check(value.rstrip("\n") if "PRIVATE KEY" not in value else value)
     except ValueError as error:
-        raise LabError(f"the value of {key} {error}") from None
+        raise LabError(
+            f"the value of {key} {error}", fix=f"{_secret_command(key, options)}, with another FILE"
+        ) from None
     stack = open_stack(options.stack, throw_away=not options.existing)
     stack.set_secret(f"{PROJECT_NAME}:{key}", value if "PRIVATE KEY" in value else value.rstrip("\n"))
-    say(f"{key} is encrypted in {stack_file(options.stack).name}")
+    kept = "" if options.existing else ", which `make down` removes"
+    say(f"{key} is encrypted in {stack_file(options.stack).name}{kept}")
+
+
+def _check_secret_key(key: str, options: Options) -> None:
+    own = {} if options.existing else {name.partition(":")[2]: of for name, of in stackfile.OWN_SECRETS.items()}
+    if key not in SECRETS:
+        known = ", ".join(name for name in SECRETS if name not in own)
+        raise LabError(f"KEY={key} is no secret key", fix=f"one of {known}: {_secret_command('…', options)}")
+    elsewhere = _secret_command(key, replace(options, existing=True, stack="NAME"))
+    if key in own:
+        raise LabError(
+            f"{key} of the lab is not to be set", cause=f"the lab makes it itself: {own[key]}", fix=elsewhere
+        )
+    file = stack_file(options.stack)
+    if not options.existing and not file.exists():
+        raise LabError(
+            "the lab has no stack file yet",
+            cause=f"`make up` writes {file.name}, and keeps the secrets that are set in it",
+            fix=f"make up, then this again; or for a stack of your own: {elsewhere}",
+        )
+    configfile.require(file)
+
+
+def _secret_command(key: str, options: Options) -> str:
+    where = f" CLUSTER=existing KUBECONFIG=PATH STACK={options.stack}" if options.existing else ""
+    return f"make secret KEY={key}{where} < FILE"
 
 
 def refresh(options: Options) -> None:
     """Read the world into the state, and say what was found otherwise; the next `up` mends it. Raises LabError."""
-    if not stack_file(options.stack).exists():
+    if not options.existing and not stack_file(options.stack).exists():
         raise LabError(f"{stack_file(options.stack).name} does not exist: nothing was brought up", fix="make up")
+    configfile.require(stack_file(options.stack))
+    if options.existing:
+        check_kubeconfig(configfile.config(stack_file(options.stack)))
     stack = open_stack(options.stack, throw_away=not options.existing)
     say("pulumi refresh")
     found = stack.refresh()
@@ -346,5 +389,7 @@ def refresh(options: Options) -> None:
 
 def unlock(options: Options) -> None:
     """Take away the lock of a killed run."""
+    if options.existing:
+        configfile.require(stack_file(options.stack))
     open_stack(options.stack, throw_away=not options.existing).unlock()
     say(f"stack {options.stack} is unlocked")

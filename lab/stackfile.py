@@ -15,7 +15,7 @@ import yaml
 
 from components.domain import Version
 from components.naming import FIREEDGE, ONEFLOW, ONEGATE, PROJECT, SUNSTONE
-from lab import ingress
+from lab import configfile, ingress
 from lab.ca import DOMAIN
 from lab.hosts import LabHost
 from lab.paths import PROJECT as ROOT
@@ -28,6 +28,11 @@ ONEGATE_PORT = 30530
 SERVICES = (FIREEDGE, SUNSTONE, ONEFLOW, ONEGATE)
 INGRESS_KEY = f"{PROJECT}:ingressKey"
 SSH_KEY = f"{PROJECT}:sshPrivateKey"
+OWN_SECRETS = {
+    SSH_KEY: "the key that its hosts let in",
+    INGRESS_KEY: "the key of the certificate that its own authority signs",
+}
+"""Secrets that the lab sets, by full key, and what each is. All others are the operator's, and stay."""
 
 
 def lab_config(
@@ -42,7 +47,7 @@ def lab_config(
     monitord_port: int = MONITORD_PORT,
 ) -> dict[str, Any]:
     """Config values of a stack on a lab, by full key. Without the certificate of its names, oned and its database alone."""
-    config: dict[str, Any] = dict(yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"])
+    config: dict[str, Any] = configfile.config(ROOT / "Pulumi.dev.yaml")
     monitoring = dict(config[f"{PROJECT}:monitoring"])
     monitoring |= {"address": str(instance.node_ip), "port": monitord_port, "exposure": "nodePort"}
     # The shipped periods are minutes; a rehearsal wants to see a second push within seconds.
@@ -115,15 +120,14 @@ def _sunstone(images: Mapping[str, str]) -> dict[str, Any]:
 
 def write(path: Path, config: Mapping[str, Any]) -> None:
     """Write a stack file, keeping what the engine put there: its salt and the values that it encrypted."""
-    kept: dict[str, Any] = {}
-    if path.exists():
-        kept = yaml.safe_load(path.read_text()) or {}
+    kept = configfile.read(path)
     secure = {key: value for key, value in (kept.get("config") or {}).items() if encrypted(value)}
     document = {key: value for key, value in kept.items() if key != "config"}
     document["config"] = json.loads(json.dumps({**secure, **config}))
     draft = path.with_suffix(".new")
     draft.write_text(
         "# Written by the lab at every `make up`. Not tracked; edit Pulumi.dev.yaml or lab/stackfile.py instead.\n"
+        "# Only what `make secret` has set here stays, until `make down` removes this file.\n"
         + yaml.safe_dump(document, sort_keys=False, width=120)
     )
     draft.replace(path)
@@ -138,7 +142,5 @@ def encrypted(value: object) -> bool:
 
 def has_secret(path: Path, key: str) -> bool:
     """Whether the file holds an encrypted value under a key."""
-    if not path.exists():
-        return False
-    config = (yaml.safe_load(path.read_text()) or {}).get("config") or {}
-    return isinstance(config.get(key), dict) and "secure" in config[key]
+    found = configfile.config(path).get(key)
+    return isinstance(found, dict) and "secure" in found

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from components import naming
@@ -20,9 +19,9 @@ from components.registration.errors import OnedError
 from components.registration.forward import forward
 from components.registration.kube import Cluster, PodPort
 from components.versions import RELEASES
-from lab import ca, reach
+from lab import ca, configfile, reach
 from lab.errors import LabError
-from lab.rehearsal import Options, stack_file
+from lab.rehearsal import Options, check_kubeconfig, stack_file
 from lab.stackfile import encrypted
 from stacks.host_list import assemble
 from stacks.problems import enabled_daemons
@@ -40,6 +39,8 @@ def collect(options: Options) -> dict[str, Any]:
     tell; `why` says what is wrong. Raises LabError.
     """
     config = _config(options)
+    if options.existing:
+        check_kubeconfig({f"{naming.PROJECT}:kubernetes": config.get("kubernetes")})
     # The client library looks at KUBECONFIG once, at its import; here the present one counts.
     file = (config.get("kubernetes") or {}).get("kubeconfig") or os.environ.get("KUBECONFIG")
     kubernetes = {**(config.get("kubernetes") or {}), **({"kubeconfig": file} if file else {})}
@@ -228,8 +229,7 @@ def _config(options: Options) -> dict[str, Any]:
     if not file.exists():
         raise LabError(f"{file.name} does not exist: nothing was brought up", fix="make up")
     prefix = f"{naming.PROJECT}:"
-    config = (yaml.safe_load(file.read_text()) or {}).get("config") or {}
-    return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+    return {key.removeprefix(prefix): value for key, value in configfile.config(file).items() if key.startswith(prefix)}
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

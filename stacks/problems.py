@@ -26,6 +26,7 @@ from components import (
     way_back,
 )
 from components.authentication import auth_entries
+from components.bootstrap import openpgp
 from components.bootstrap.systems import why_not
 from components.domain import nowhere, url_host
 from components.host_settings import repository
@@ -216,11 +217,22 @@ def _authentication(settings: StackSettings, secrets: Given) -> Iterator[Problem
         yield Problem(path, text)
 
 
+_EXAMPLE_KEY: Final = "(the armored key of the repository"  # what Pulumi.prod.yaml has in its place
+
+
 def _packages(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
     if settings.packages is None:
         if settings.has_hosts:
             text = "is required when there are hosts: url, key and fingerprint of the package repository"
             yield Problem("packages", text)
+        return
+    try:
+        openpgp.fingerprint(settings.packages.key)
+    except ValueError as error:
+        example = "is still the example's text" if _EXAMPLE_KEY in settings.packages.key else str(error)
+        yield Problem(
+            "packages.key", f"{example}; put the repository's armored key there: gpg --armor --export, or its file"
+        )
         return
     try:
         repository(settings.packages)

@@ -357,6 +357,8 @@ def _clear_secrets(values: Mapping[str, str]) -> Iterator[Problem]:
 def _decode(key: str, value: str, problems: list[Problem]) -> Any:
     field = next((field for field in StackSettings.model_fields.values() if field.alias == key), None)
     if key == "hostKeysFile" or (field is not None and field.annotation in (Version, Tier)):
+        if key == "version" and value == "6.1":
+            problems.append(Problem(key, "must be in quotes, '6.10': without them YAML reads the number 6.1"))
         return value
     try:
         found = json.loads(value)

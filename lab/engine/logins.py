@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.naming import PROJECT
+from lab import configfile
 from stacks.host_list import assemble, ways
 
 
 def plain_config(file: Path) -> dict[str, Any]:
-    """The stack file's values by short key; those that the engine encrypted are left out."""
-    if not file.exists():
-        return {}
-    config = (yaml.safe_load(file.read_text()) or {}).get("config") or {}
+    """The stack file's values by short key; those that the engine encrypted are left out. Raises LabError."""
+    config = configfile.config(file)
     prefix = f"{PROJECT}:"
     return {
         key.removeprefix(prefix): value

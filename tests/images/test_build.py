@@ -171,3 +171,34 @@ def test_without_a_fingerprint_no_key_is_even_fetched(
 def test_a_key_file_that_is_not_there(tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert build.main(["registry.example/one", "7.4", "--key", "/nowhere", "--fingerprint", FINGERPRINT]) == 1
     assert "cannot be read from /nowhere" in capsys.readouterr().err
+
+
+def test_all_arguments_are_looked_at_before_the_key_is_fetched(
+    tools: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "key_text", lambda _file: pytest.fail("the key was fetched"))
+    words = ["https://registry.example", "7.2", "--fingerprint", "12"]
+    for name, value in {"TOOL": "podman", "BASE": "debian"}.items():
+        monkeypatch.setenv(name, value)
+    assert build.main(words) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("\nerror: 5 arguments are wrong; nothing was fetched or built\n")
+    for name in (
+        "TOOL=podman is unknown",
+        "VERSION=7.2",
+        "REGISTRY=https",
+        "BASE=debian is not pinned",
+        "40 hex digits",
+    ):
+        assert said.count(name) == 1, name
+    assert not (tools / "calls").exists()
+
+
+def test_no_argument_at_all_is_told_like_a_wrong_one(
+    tools: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FINGERPRINT", "TOOL", "BASE"):
+        monkeypatch.delenv(name, raising=False)
+    assert build.main(["", ""]) == 1
+    said = capsys.readouterr().err
+    assert "3 arguments are wrong" in said and "next:  make images REGISTRY=" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from lab import __main__ as command_line
 from lab import rehearsal, status
 from lab.errors import Incomplete, LabError
+from lab.paths import PROJECT
 
 
 @pytest.fixture
@@ -40,3 +43,11 @@ def test_any_other_failure_is_shown_alone(monkeypatch: pytest.MonkeyPatch, capsy
     assert command_line.main(["up"]) == 1
     captured = capsys.readouterr()
     assert captured.out == "" and "no cluster" in captured.err
+
+
+def test_make_help_names_the_commands_that_there_are() -> None:
+    text = (PROJECT / "Makefile").read_text()
+    found = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, timeout=30, check=True).stdout
+    named = re.findall(r"^make (\S+)", found, re.MULTILINE)
+    assert {"up", "refresh", "status", "down", "unlock", "secret", "pin", "images", "test", "bench"} == set(named)
+    assert all(re.search(rf"^{name}:", text, re.MULTILINE) for name in named)

@@ -211,3 +211,18 @@ def test_writing_needs_a_file_that_is_whole(project: Project, run: Run) -> None:
     project.pins.write_text("|1|hashed|name ssh-ed25519 AAAA\n")
     with pytest.raises(LabError, match="hashed"):
         run(GROUP="a", WRITE="1")
+
+
+@pytest.mark.parametrize(
+    ("environ", "again"),
+    [
+        ({"HOST": "192.0.2.99"}, "make pin STACK=x HOST=192.0.2.99"),
+        ({"HOST": "kvm-1 192.0.2.99", "WRITE": "1"}, "make pin STACK=x HOST=192.0.2.99 WRITE=1"),
+        ({"HOST": "192.0.2.98 192.0.2.99", "PORT": "2022"}, "make pin STACK=x HOST='192.0.2.98 192.0.2.99' PORT=2022"),
+        ({"GROUP": "b"}, "make pin STACK=x GROUP=b"),
+    ],
+)
+def test_silent_hosts_are_asked_again_by_the_same_words(run: Run, environ: dict[str, str], again: str) -> None:
+    with pytest.raises(LabError) as caught:
+        run(**environ)
+    assert caught.value.fix.endswith(f"then: {again}")

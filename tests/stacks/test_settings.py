@@ -7,11 +7,12 @@ import re
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.generated.keys import new_key_pair
-from stacks.host_list import SOURCES
+from stacks.host_list import PROJECT, SOURCES
 from stacks.mistakes import UNIONS
 from stacks.reference import table
 from stacks.settings import ConfigError, StackSettings, parse, passphrase_problems
@@ -345,3 +346,16 @@ def test_a_wrong_kind_is_told_the_right_ones() -> None:
     assert found["datastores[0]"] == "kind must be local, nfs or ceph"
     assert found["datastores[1]"] == "needs kind: local, kind: nfs or kind: ceph"
     assert found["ingress.tls"] == "kind must be secret, certManager or inline"
+
+
+def test_a_release_without_quotes_is_told_as_what_yaml_makes_of_it() -> None:
+    # 6.10 without quotes reaches the program as 6.1.
+    assert problems(version="6.1") == {"version": "must be in quotes, '6.10': without them YAML reads the number 6.1"}
+
+
+def test_the_repositorys_key_is_named() -> None:
+    example = yaml.safe_load((PROJECT / "Pulumi.prod.yaml").read_text())["config"]["opennebula:packages"]
+    assert problems(packages=example)["packages.key"].startswith("is still the example's text; put")
+    damaged = json.loads(config()["packages"])
+    damaged["key"] = damaged["key"].replace("\n=", "\n=BBBB", 1)
+    assert "damaged" in problems(packages=damaged)["packages.key"]
