@@ -62,7 +62,7 @@ class HostsArgs:
     oneadmin_public_key: pulumi.Input[str]
     frontend_name: str
     frontend_host_public_key: pulumi.Input[str]
-    oned: pulumi.Resource
+    oned: Sequence[pulumi.Resource]
     monitor_key: pulumi.Input[str] = ""
     preparation: PreparationSettings
     namespace_name: str
@@ -84,7 +84,7 @@ class Hosts(pulumi.ComponentResource):
         with short():
             # Also without hosts: the engine hands today's configuration to a dynamic provider of which something is declared,
             # and yesterday's when all that is left is to be deleted; then the last hosts would seem to be declared still.
-            ready = OnedReady(f"{name}-oned", pulumi.ResourceOptions(parent=self, depends_on=[args.oned]))
+            ready = OnedReady(f"{name}-oned", pulumi.ResourceOptions(parent=self, depends_on=[*args.oned]))
             for settings in args.hosts:
                 at = endpoint(settings, args.ssh)
                 prepared = preparations.command(
@@ -159,8 +159,9 @@ def drain(host: HostSettings) -> dict[str, str | float] | None:
 def listing(kinds: Mapping[str, str], ids: Mapping[str, float | None]) -> dict[str, dict[str, object]]:
     """Id and kind by host name. Numbers come back from the engine as floats; a destroy that runs the program (`--run-program`)
     has none of what went before."""
-    known = {name: number for name, number in ids.items() if number is not None}
-    return {name: {"id": int(known[name]), "kind": kind} for name, kind in kinds.items() if name in known}
+    return {
+        name: {"id": int(number), "kind": kind} for name, kind in kinds.items() if (number := ids[name]) is not None
+    }
 
 
 def script(host: HostSettings, args: HostsArgs, public_keys: Sequence[str]) -> str:
