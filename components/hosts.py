@@ -156,12 +156,9 @@ def drain(host: HostSettings) -> dict[str, str | float] | None:
     return None if host.drain is None else host.drain.model_dump()
 
 
-def listing(kinds: Mapping[str, str], ids: Mapping[str, float | None]) -> dict[str, dict[str, object]]:
-    """Id and kind by host name. Numbers come back from the engine as floats; a destroy that runs the program (`--run-program`)
-    has none of what went before."""
-    return {
-        name: {"id": int(number), "kind": kind} for name, kind in kinds.items() if (number := ids[name]) is not None
-    }
+def listing(kinds: Mapping[str, str], ids: Mapping[str, float]) -> dict[str, dict[str, object]]:
+    """Id and kind by host name. Numbers come back from the engine as floats."""
+    return {name: {"id": int(ids[name]), "kind": kind} for name, kind in kinds.items()}
 
 
 def script(host: HostSettings, args: HostsArgs, public_keys: Sequence[str]) -> str:
