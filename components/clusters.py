@@ -57,7 +57,7 @@ class ClustersArgs:
     """`oned` is waited for before the first call."""
 
     clusters: tuple[ClusterSettings, ...]
-    oned: pulumi.Resource
+    oned: Sequence[pulumi.Resource]
 
 
 class Clusters(pulumi.ComponentResource):
@@ -72,7 +72,7 @@ class Clusters(pulumi.ComponentResource):
                 f"{name}-{settings.name}",
                 ClusterArgs(name=settings.name, attributes=attributes(settings), adopt=settings.adopt),
                 # A real order without a data edge: oned must answer.
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.oned]),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.oned]),
             )
             for settings in args.clusters
         }

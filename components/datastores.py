@@ -8,7 +8,7 @@ Outputs: `datastores`, id by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,7 +27,7 @@ class DatastoresArgs:
 
     datastores: tuple[DatastoreSettings, ...]
     version: Version
-    oned: pulumi.Resource
+    oned: Sequence[pulumi.Resource]
     cluster: Callable[[str], pulumi.Input[str]] = str
 
 
@@ -58,7 +58,7 @@ class Datastores(pulumi.ComponentResource):
                     adopt=settings.adopt,
                 ),
                 # A real order without a data edge: oned must answer.
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.oned]),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.oned]),
             )
         ids = {settings.name: made[settings.name].datastore_id for settings in args.datastores}
         self.datastores = pulumi.Output.all(**ids).apply(partial(listing, tuple(ids)))

@@ -62,7 +62,7 @@ class HostsArgs:
     oneadmin_public_key: pulumi.Input[str]
     frontend_name: str
     frontend_host_public_key: pulumi.Input[str]
-    oned: pulumi.Resource
+    oned: Sequence[pulumi.Resource]
     monitor_key: pulumi.Input[str] = ""
     preparation: PreparationSettings
     namespace_name: str
@@ -83,7 +83,7 @@ class Hosts(pulumi.ComponentResource):
         with short():
             # Also without hosts: the engine hands today's configuration to a dynamic provider of which something is declared,
             # and yesterday's when all that is left is to be deleted; then the last hosts would seem to be declared still.
-            ready = OnedReady(f"{name}-oned", pulumi.ResourceOptions(parent=self, depends_on=[args.oned]))
+            ready = OnedReady(f"{name}-oned", pulumi.ResourceOptions(parent=self, depends_on=[*args.oned]))
             for settings in args.hosts:
                 at = endpoint(settings, args.ssh)
                 prepared = preparations.command(
@@ -147,7 +147,7 @@ class Hosts(pulumi.ComponentResource):
         self.register_outputs({"hosts": self.hosts})
 
 
-def _ids(registered: Mapping[str, Host]) -> pulumi.Output[dict[str, float | None]]:
+def _ids(registered: Mapping[str, Host]) -> pulumi.Output[dict[str, float]]:
     """Numbers by name; `Output.all` of nothing would be a list."""
     if not registered:
         return pulumi.Output.from_input({})
@@ -159,16 +159,14 @@ def drain(host: HostSettings) -> dict[str, str | float] | None:
     return None if host.drain is None else host.drain.model_dump()
 
 
-def listing(kinds: Mapping[str, str], ids: Mapping[str, float | None]) -> dict[str, dict[str, object]]:
+def listing(kinds: Mapping[str, str], ids: Mapping[str, float]) -> dict[str, dict[str, object]]:
     """Id and kind by host name."""
-    known = numbers(ids)
-    return {name: {"id": known[name], "kind": kind} for name, kind in kinds.items() if name in known}
+    return {name: {"id": number, "kind": kinds[name]} for name, number in numbers(ids).items()}
 
 
-def numbers(ids: Mapping[str, float | None]) -> dict[str, int]:
-    """Numbers come back from the engine as floats; a destroy that runs the program (`--run-program`) has none of what went
-    before."""
-    return {name: int(number) for name, number in ids.items() if number is not None}
+def numbers(ids: Mapping[str, float]) -> dict[str, int]:
+    """As whole numbers; they come back from the engine as floats."""
+    return {name: int(number) for name, number in ids.items()}
 
 
 def script(host: HostSettings, args: HostsArgs, public_keys: Sequence[str]) -> str:
@@ -194,7 +192,7 @@ def by_name(hosts: Sequence[HostSettings]) -> list[HostSettings]:
     return sorted(hosts, key=lambda host: host.name)
 
 
-def peers(hosts: Sequence[HostSettings], ids: Mapping[str, float | None]) -> str:
+def peers(hosts: Sequence[HostSettings], ids: Mapping[str, float]) -> str:
     """The text that makes these hosts known to each other, the same for all."""
     known = [Peer(host.name, host.ssh_address, host.port, host.host_key) for host in by_name(hosts)]
     return render_peers(known, numbers(ids))

@@ -179,17 +179,20 @@ class ControlPlane(pulumi.ComponentResource):
                 ),
                 opts=child,
             )
+        # What is registered here leaves oned again in a destroy, and till then its database and network must be there: they are no
+        # dependencies of oned's own, which starts beside them, and a host that stops the destroy keeps what it depends on alone.
+        answering = (self._oned, database, self._namespace)
         self._datastores: pulumi.Input[dict[str, int]] = {}
         cluster_name: Callable[[str], pulumi.Input[str]] = str
         if settings.clusters:
             cluster_name = Clusters(
-                "clusters", ClustersArgs(clusters=settings.clusters, oned=self._oned), opts=child
+                "clusters", ClustersArgs(clusters=settings.clusters, oned=answering), opts=child
             ).name_of
         if settings.datastores:
             self._datastores = Datastores(
                 "datastores",
                 DatastoresArgs(
-                    datastores=settings.datastores, version=settings.version, oned=self._oned, cluster=cluster_name
+                    datastores=settings.datastores, version=settings.version, oned=answering, cluster=cluster_name
                 ),
                 opts=child,
             ).datastores
@@ -208,7 +211,7 @@ class ControlPlane(pulumi.ComponentResource):
                 oneadmin_public_key=self._identity.oneadmin.public,
                 frontend_name=settings.oned.frontend_name,
                 frontend_host_public_key=self._identity.frontend_host.public,
-                oned=self._oned,
+                oned=answering,
                 monitor_key=self._oned.monitor_key,
                 namespace_name=settings.kubernetes.namespace,
                 cluster=cluster_name,

@@ -9,10 +9,11 @@ imported when it is needed.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from components.registration import names
 from components.registration.errors import HostNotCleaned
@@ -20,8 +21,9 @@ from components.registration.same_machine import Machines, Unknowable
 
 log = logging.getLogger("opennebula.registration")
 
-# Without its program the engine hands providers what they were configured with by the last up, which stands in the state.
-_AGAIN = "repeat the command; a `pulumi destroy` goes by the configuration of the last up, unless with --run-program"
+ENV_LOST: Final = "OPENNEBULA_LOST"
+"""Names as in `fleet.lost`, with commas between them, for a destroy: the engine hands that the configuration of the last up. With
+`--run-program` it would be the file's, but of what is gone by then the program gets outputs that are none, and fails."""
 
 
 class OnRemoval(StrEnum):
@@ -49,10 +51,11 @@ class Departure:
         """`hosts` by name, each as it is declared. What cannot be read takes nothing back."""
         given: Mapping[str, Any] = fleet if isinstance(fleet, Mapping) else {}
         usual, lost = str(given.get("onRemoval", "")), given.get("lost")
+        named = filter(None, os.environ.get(ENV_LOST, "").replace(" ", "").split(","))
         ssh, key = get(names.CONFIG_SSH), get(names.CONFIG_SSH_KEY)
         return cls(
             usual=OnRemoval(usual) if usual in list(OnRemoval) else OnRemoval.KEEP,
-            lost=frozenset(map(str, lost)) if isinstance(lost, list) else frozenset(),
+            lost=frozenset((*map(str, lost if isinstance(lost, list) else ()), *named)),
             machines=Machines.read(get, hosts),
             ssh=ssh if isinstance(ssh, str) and ssh else "{}",
             private_key=str(key) if key else None,
@@ -95,7 +98,7 @@ class Departure:
             by = way(SshSettings.model_validate_json(self.ssh))
         except ValueError as error:  # pydantic's is one
             raise HostNotCleaned(
-                what, f"opennebula:ssh: {_plain(error)}", then=f"correct it and {_AGAIN}; {out}"
+                what, f"opennebula:ssh: {_plain(error)}", then=f"correct it and `pulumi up`; {out}"
             ) from None
         try:
             found = undo(name, at, by, self.private_key, uninstall=wanted is OnRemoval.UNINSTALL)
@@ -122,9 +125,11 @@ class Departure:
 
 
 def _way_out(name: str, *, with_the_stack: bool) -> str:
-    """Whether this is a destroy, nobody knows who deletes what is not declared any more."""
-    first = f"take {name} out of the hosts, " if with_the_stack else ""
-    return f"{first}add {name} to opennebula:fleet.lost and {_AGAIN}"
+    """Of a host that has left the configuration before, it is not known whether everything is going."""
+    told = f"repeat the command with {ENV_LOST}={name} in its environment"
+    if with_the_stack:
+        return told
+    return f"add {name} to opennebula:fleet.lost and repeat the command. A destroy goes by the configuration of the last up: {told}"
 
 
 def _plain(error: ValueError) -> str:

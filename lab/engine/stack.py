@@ -19,7 +19,7 @@ from pulumi.automation import ConfigValue, LocalWorkspaceOptions, OutputValue
 
 from components.naming import PROJECT as PROJECT_NAME
 from lab.engine.failures import Failure, explain
-from lab.engine.logins import logins, plain_config
+from lab.engine.logins import logins
 from lab.engine.trace import Trace
 from lab.engine.workspace import PARALLEL, Workspace
 from lab.errors import Incomplete, LabError
@@ -114,21 +114,11 @@ class ProgramStack:
         )
 
     def destroy(self) -> Outcome:
-        """Remove what the stack made, except what it retains.
-
-        That goes by the configuration of the last up, and needs no program that is right. Only where the stack's file names
-        lost hosts it is the file that counts, for which the program must run.
-        """
-        fleet = plain_config(self._file).get("fleet")
-        lost = isinstance(fleet, Mapping) and bool(fleet.get("lost"))
+        """Remove what the stack made, except what it retains."""
         return self._operate(
             "destroy",
             lambda trace: self._stack.destroy(
-                parallel=PARALLEL,
-                continue_on_error=True,
-                on_event=trace.on_event,
-                show_secrets=False,
-                run_program=lost,
+                parallel=PARALLEL, continue_on_error=True, on_event=trace.on_event, show_secrets=False
             ),
         )
 

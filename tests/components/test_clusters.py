@@ -32,14 +32,14 @@ class _Oned(pulumi.CustomResource):
 def graph(*items: dict[str, Any], seen: list[Any] | None = None) -> Graph:
     def program() -> None:
         oned = _Oned()
-        made = Clusters("clusters", ClustersArgs(clusters=load(*items), oned=oned))
+        made = Clusters("clusters", ClustersArgs(clusters=load(*items), oned=(oned,)))
         made.clusters.apply((seen if seen is not None else []).append)
         for cluster in ("prod", "elsewhere"):
             Host(f"in-{cluster}", HostArgs(name="kvm-1", im_mad="kvm", vm_mad="kvm", cluster=made.name_of(cluster)))
         stores = load_datastores(local("fast", clusters=["prod", "elsewhere"]), local("other"))
         Datastores(
             "datastores",
-            DatastoresArgs(datastores=stores, version=Version.V7_4, oned=oned, cluster=made.name_of),
+            DatastoresArgs(datastores=stores, version=Version.V7_4, oned=(oned,), cluster=made.name_of),
         )
 
     return deploy(program)

@@ -255,7 +255,7 @@ class _Oned(pulumi.CustomResource):
 
 def graph(*items: dict[str, Any], version: Version = V7, seen: list[Any] | None = None) -> Graph:
     def program() -> None:
-        made = Datastores("datastores", DatastoresArgs(datastores=load(*items), version=version, oned=_Oned()))
+        made = Datastores("datastores", DatastoresArgs(datastores=load(*items), version=version, oned=(_Oned(),)))
         made.datastores.apply((seen if seen is not None else []).append)
 
     return deploy(program)

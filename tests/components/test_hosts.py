@@ -41,7 +41,7 @@ def args(**way_back: Any) -> HostsArgs:
         oneadmin_public_key=KEY,
         frontend_name="front",
         frontend_host_public_key=KEY,
-        oned=Nothing(),
+        oned=(Nothing(),),
         namespace_name="one",
     )
 
@@ -63,7 +63,9 @@ def test_hosts_reach_the_way_back_by_the_front_ends_name(changes: dict[str, str]
 
 def lifecycle_graph(*entries: dict[str, Any], **changes: Any) -> Graph:
     def program() -> None:
-        given = replace(args(), hosts=parse(config() | {"hosts": json.dumps(entries)}).hosts, oned=_Oned(), **changes)
+        given = replace(
+            args(), hosts=parse(config() | {"hosts": json.dumps(entries)}).hosts, oned=(_Oned(),), **changes
+        )
         Hosts("hosts", given)
 
     return deploy(program)

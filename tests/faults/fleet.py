@@ -203,7 +203,7 @@ class FleetStack(ProgramStack):
                 oneadmin_public_key=_KEY,
                 frontend_name="front",
                 frontend_host_public_key=_KEY,
-                oned=pulumi.ComponentResource("test:index:Oned", "oned"),
+                oned=(pulumi.ComponentResource("test:index:Oned", "oned"),),
                 namespace_name="one",
             ),
         )

@@ -14,6 +14,7 @@ import pytest
 
 from bench.hosts.endpoints import Host
 from components.preparing import session
+from components.registration.departure import ENV_LOST
 from lab.errors import Incomplete
 from tests.faults.fleet import FleetStack, entries, entry
 from tests.faults.relay import Relay, Way
@@ -49,7 +50,7 @@ class Scene:
             "has left oned, but what was prepared on it is still there",
             "connection refused",
         )
-        text = told(caught.value, self.host.name, *words, f"add {self.host.name} to opennebula:fleet.lost")
+        text = told(caught.value, self.host.name, *words, "if the machine is gone for good")
         assert self.host.name not in self.world.ids()
         assert [name for name in self.hosts() if self.host.name in name] == [f"hosts-{self.host.name}"]
         self.world.no_secret(self.stack, text)
@@ -105,16 +106,19 @@ def test_a_dead_host_stops_a_destroy_until_it_lives(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("before", ["an up that failed for it", "a destroy that failed for it", "nothing"])
-def test_a_host_that_the_file_names_as_lost_is_not_asked(scene: Scene, before: str) -> None:
-    """The last up knew nothing of that: the file counts."""
+def test_a_host_that_a_destroy_is_told_as_lost_is_not_asked(
+    scene: Scene, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the environment, as the message says."""
     if before.startswith("an up"):
         scene.declare(dead=False, lost=False)
         scene.fails("up")
         assert len(scene.hosts()) == 3
-        scene.fails("destroy")
+        text = scene.fails("destroy")
+        assert f"add {scene.host.name} to opennebula:fleet.lost and repeat the command. A destroy goes by" in text
     elif before.startswith("a destroy"):
-        scene.fails("destroy")
-    scene.declare(dead=False, lost=True)
+        assert f"with {ENV_LOST}={scene.host.name} in its environment" in scene.fails("destroy")
+    monkeypatch.setenv(ENV_LOST, scene.host.name)
     scene.stack.destroy()
     assert f"host {scene.host.name} is said to be lost: what was prepared on it is not taken back" in scene.stack.text()
     scene.gone()
@@ -130,20 +134,12 @@ def test_a_host_that_the_last_up_knew_as_lost_is_not_asked(scene: Scene) -> None
     scene.gone()
 
 
-def test_without_the_program_it_is_the_last_up_that_counts(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the engine's own `destroy` does it, and as the message says."""
-    engine = scene.stack._stack.destroy
-    monkeypatch.setattr(scene.stack._stack, "destroy", lambda **options: engine(**{**options, "run_program": False}))
+def test_a_file_that_names_it_is_nothing_to_a_destroy_before_an_up(scene: Scene) -> None:
+    """Not even after a destroy that failed: the up makes again what that had taken, but for the lost host."""
+    scene.fails("destroy")
     scene.declare(dead=False, lost=True)
-    assert "goes by the configuration of the last up, unless with --run-program" in scene.fails("destroy")
-    monkeypatch.undo()
+    scene.fails("destroy")
+    scene.stack.up()
+    assert len(scene.hosts()) == 2
     scene.stack.destroy()
     scene.gone()
-
-
-def test_a_lost_host_that_is_declared_stops_a_destroy_before_anything_is_touched(scene: Scene) -> None:
-    scene.declare(dead=True, lost=True)
-    with pytest.raises(Exception, match=f"{scene.host.name} is declared, so it is not lost"):
-        scene.stack.destroy()
-    assert len(scene.hosts()) == 3
-    assert {host.name for host in scene.world.hosts(3)} <= set(scene.world.ids())

@@ -85,7 +85,7 @@ def program(sshd: Sshd, names: tuple[str, ...] = ("kvm-1",), script: str = "echo
                 oneadmin_public_key=KEY,
                 frontend_name="front",
                 frontend_host_public_key=KEY,
-                oned=pulumi.ComponentResource("test:index:Oned", "oned"),
+                oned=(pulumi.ComponentResource("test:index:Oned", "oned"),),
                 namespace_name="one",
             ),
         )

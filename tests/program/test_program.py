@@ -198,9 +198,15 @@ def test_registering_waits_for_the_host_and_for_oned() -> None:
         name = item.name.removeprefix("hosts-")
         # No more than that: every name stands in the state of every host.
         assert set(item.depends_on) == {f"hosts-prepare-{name}", "hosts-oned"}
-    parts = {record.name for record in found.records if record.parent == "oned" and record.custom}
-    assert "oned-statefulset" in parts
-    assert parts <= set(found.one("OnedReady").depends_on)
+    kept = kept_for_oned(found)
+    assert {"oned-statefulset", "mariadb-statefulset", "namespace-allow-dns"} <= kept
+    assert kept <= set(found.one("OnedReady").depends_on)
+
+
+def kept_for_oned(found: Graph) -> set[str]:
+    """What oned needs to answer a call. A destroy keeps what a failed resource depends on, and nothing else."""
+    parents = {"oned", "mariadb", "namespace"}
+    return {record.name for record in found.records if record.parent in parents and record.custom}
 
 
 def test_the_daemons_start_side_by_side() -> None:
@@ -352,6 +358,8 @@ def test_declared_clusters_come_before_what_is_in_them() -> None:
     assert "clusters-prod" in recorded.one("Host", "hosts-kvm-1").depends_on
     assert "clusters-prod" not in recorded.one("Host", "hosts-lxc-1").depends_on
     assert "clusters-prod" in recorded.one("Datastore", "datastores-fast").depends_on
+    for made in (recorded.one("Cluster"), recorded.one("Datastore"), recorded.one("OnedReady")):
+        assert kept_for_oned(recorded) <= set(made.depends_on), made.name
 
 
 def test_what_changes_the_remote_scripts_probes_the_fleet_again_and_nothing_else_does() -> None:
