@@ -168,6 +168,7 @@ def test_an_empty_passphrase_is_refused(tmp_path: Any) -> None:
     empty = tmp_path / "passphrase"
     empty.write_text("\n")
     assert passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": ""})
+    assert passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": " \t\n"})
     assert passphrase_problems({"PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)})
     assert not passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": "a"})
     assert not passphrase_problems({})
