@@ -86,7 +86,11 @@ def test_a_host_without_a_pinned_key_is_refused() -> None:
 
 
 def test_a_bastion_without_a_pinned_key_is_refused() -> None:
-    assert problems(ssh={"bastion": {"host": "jump.example"}})["ssh.bastion.hostKey"] == "is required"
+    def said(**more: Any) -> str:
+        return problems(ssh={"bastion": {"host": "jump.example", **more}})["ssh.bastion.hostKey"]
+
+    assert said() == "is required: make pin HOST='jump.example' (without STACK) prints it for review"
+    assert "HOST='jump.example' PORT=2022 " in said(port=2022)
 
 
 @pytest.mark.parametrize("field", ["name", "address"])
