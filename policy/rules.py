@@ -23,7 +23,10 @@ EXEMPTION = ("StatefulSet", "oned", "container-security-context-user-group-id")
 # Lasting containers without liveness, by workload and name, and why a probe would do nothing good there.
 NOT_PROBED: Mapping[tuple[str, str], str] = {
     ("oned", "keeper"): "a loop of the shell, which holds nothing: each of its rounds does all that a restart would do",
-    ("oned", "scheduler"): "mm_sched listens nowhere and leaves no trace between rounds that is told from other clients of oned",
+    (
+        "oned",
+        "scheduler",
+    ): "mm_sched listens nowhere and leaves no trace between rounds that is told from other clients of oned",
 }
 
 

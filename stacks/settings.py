@@ -321,7 +321,7 @@ def certificate_problems(settings: StackSettings) -> list[Problem]:
 
 
 def passphrase_problems(environ: Mapping[str, str]) -> list[Problem]:
-    """A passphrase that is empty, or blanks alone, encrypts nothing. Looked at in the environment, where the engine itself takes it from."""
+    """An empty passphrase encrypts nothing, and blanks no more. Looked at in the environment, where the engine itself takes it from."""
     file = environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")
     if file:
         path = Path(file)

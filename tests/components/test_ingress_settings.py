@@ -156,7 +156,11 @@ def test_the_issuer_is_said_in_one_place() -> None:
     [("cert-manager.io/cluster-issuer", "x"), ("cert-manager.io/issuer", "x"), ("kubernetes.io/tls-acme", "true")],
 )
 def test_cert_manager_does_not_write_over_a_certificate_that_is_given(kind: str, key: str, value: str) -> None:
-    tls = {"kind": "secret", "name": "mine"} if kind == "secret" else {"kind": "inline", "certificate": pair("a.example")[0]}
+    tls = (
+        {"kind": "secret", "name": "mine"}
+        if kind == "secret"
+        else {"kind": "inline", "certificate": pair("a.example")[0]}
+    )
     found = wrong(settings(annotations={key: value}, tls=tls))[f"ingress.annotations.{key}"]
     assert f"cert-manager write its own certificate over the one of ingress.tls of kind {kind}" in found
     no = settings(annotations={"kubernetes.io/tls-acme": "false"}, tls=tls)
