@@ -27,7 +27,7 @@ export HOST GROUP PORT WRITE IDENTITY
 export FAULTS SEED
 export FINGERPRINT KEY_FILE BASE REPOSITORY TOOL
 
-.PHONY: help pin secret up refresh status down images packages test test-fast test-engine test-faults bench lint format unlock clean
+.PHONY: help pin secret up refresh status down images packages test test-fast test-engine test-faults bench lint format unlock
 
 up: $(STAMP)
 	@$(RUN) -m lab up

@@ -61,6 +61,12 @@ def matching(pattern: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+# Names of loopback in the file /etc/hosts that a kubelet writes for pods and distributions for machines, beside `localhost`.
+_OWN_NAMES = frozenset(
+    {"localhost.localdomain", "localhost4", "localhost6", "localhost6.localdomain6", "ip6-localhost", "ip6-loopback"}
+)
+
+
 def _host_name(value: str) -> str:
     """Rules of `one.host.allocate` (HostPool.cc, seen on 7.4.0): 2-63 of A-Z a-z 0-9 . _ -, no edge of . _ -."""
     if ":" in value:
@@ -73,6 +79,10 @@ def _host_name(value: str) -> str:
         raise ValueError("oned accepts only letters, digits, '.', '_' and '-' in a host name")
     if value[0] in "-._" or value[-1] in "-._":
         raise ValueError("oned refuses a host name that starts or ends with '-', '.' or '_'")
+    if nowhere(value) or value.lower() in _OWN_NAMES:
+        raise ValueError(
+            f"{value} is whoever says it: oned's pod would find itself there, and every host too. Give the host's own name"
+        )
     return value
 
 

@@ -7,6 +7,7 @@ vector is set, the vector is written whole, with the release's own values for th
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal
@@ -14,6 +15,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 from pydantic.alias_generators import to_camel
 
+from components import driver_names
 from components.domain import AttributeValue, Seconds, Section, Version, matching
 from components.monitoring import Raw
 from components.oned_conf import Grammar, Scalar, Value, merge_raw, raw_problems, spelling_problems
@@ -149,7 +151,7 @@ class KvmSettings(Section):
     raw: dict[
         Annotated[str, matching(r"[A-Z][A-Z0-9_]*", "must be a shell variable: upper-case letters, digits and '_'")],
         Word,
-    ] = Field(default={}, description="further variables; typed ones are refused")
+    ] = Field(default={}, description="further variables that the release reads; typed ones are refused")
 
 
 class LxcSettings(Section):
@@ -167,6 +169,11 @@ class LxcSettings(Section):
     disk: Word = Field(default="rbind,create=dir,optional", description="mount options of data disks")
     rootfs: Word = Field(default="", description="mount options of root file systems")
     mountpoint: Word = Field(default="media/one-disk.$id", description="where data disks appear")
+    raw: dict[
+        Annotated[str, matching(r"[a-z][a-z0-9_]*", "must be a key: lower-case letters, digits and '_'")], Word
+    ] = Field(
+        default={}, description="further mount options, as dev_FS: of disks with that file system, such as dev_ext4"
+    )
 
 
 class DriverSettings(Section):
@@ -185,14 +192,66 @@ def problems(settings: DriverSettings, version: Version) -> Iterator[tuple[str, 
             yield "kvmExec.nic.virtioQueues", release.unknown("NIC/VIRTIO_QUEUES as a default")
         if settings.kvm.virtiofsd is not None:
             yield "kvm.virtiofsd", release.unknown("virtiofs")
-    for name in sorted(set(settings.kvm.raw) & set(_KVMRC.values())):
-        yield f"kvm.raw.{name}", "is decided by a typed setting; change it there"
-    for path, sentence in raw_problems(
-        _kvm_exec_typed(settings.kvm_exec, version), settings.kvm_exec.raw, _kvm_exec_grammar(version)
-    ):
-        yield f"kvmExec.raw.{path}", sentence
+    yield from _kvmrc_raw(settings.kvm, version)
+    yield from _kvm_exec_raw(settings.kvm_exec, version)
+    yield from _lxcrc_raw(settings.lxc)
     for name, sentence in spelling_problems(_kvm_exec_typed(settings.kvm_exec, version)):
         yield f"kvmExec.{to_camel(name.lower())}", sentence
+
+
+def _typed_elsewhere(place: str) -> str:
+    return f"is decided by a typed setting; set drivers.{place} instead"
+
+
+def _kvmrc_raw(settings: KvmSettings, version: Version) -> Iterator[tuple[str, str]]:
+    typed = {name: field for field, name in _KVMRC.items()}
+    for name in settings.raw:
+        if name in typed:
+            yield f"kvm.raw.{name}", _typed_elsewhere(f"kvm.{to_camel(typed[name])}")
+        elif reason := driver_names.KVMRC_FIXED.get(name):
+            yield f"kvm.raw.{name}", f"cannot be changed: {reason}; remove it"
+        elif name not in driver_names.KVMRC[version]:
+            yield f"kvm.raw.{name}", RELEASES[version].unread_of(name, "kvmrc", driver_names.KVMRC)
+
+
+def _kvm_exec_raw(settings: KvmExecSettings, version: Version) -> Iterator[tuple[str, str]]:
+    typed = _kvm_exec_typed(settings, version)
+    free = {}
+    for name, value in settings.raw.items():
+        place = _typed_place(name, value)
+        if place is not None or (name in typed and name in _KVM_EXEC):
+            yield f"kvmExec.raw.{name}", _typed_elsewhere(f"kvmExec.{place or _KVM_EXEC[name][0]}")
+            continue
+        free[name] = value
+        known = driver_names.KVM_EXEC_VECTORS[version].get(name)
+        if known is not None and isinstance(value, Mapping):
+            names = {each: vectors.get(name, ()) for each, vectors in driver_names.KVM_EXEC_VECTORS.items()}
+            for key in sorted(set(value) - known):
+                sentence = RELEASES[version].unread_of(key, f"{name} of {_KVM_EXEC_FILE}", names)
+                yield f"kvmExec.raw.{name}.{key}", sentence
+
+    def unread(name: str) -> str | None:
+        if name in driver_names.KVM_EXEC[version]:
+            return None
+        return RELEASES[version].unread_of(name, _KVM_EXEC_FILE, driver_names.KVM_EXEC)
+
+    for path, sentence in raw_problems(typed, free, _kvm_exec_grammar(version), unread):
+        yield f"kvmExec.raw.{path}", sentence
+
+
+def _typed_place(name: str, value: Value) -> str | None:
+    """The typed setting below `kvmExec` that says all that this raw entry does."""
+    place, keys = _KVM_EXEC.get(name, (None, frozenset()))
+    return place if not isinstance(value, Mapping) or (value and set(value) <= keys) else None
+
+
+def _lxcrc_raw(settings: LxcSettings | None) -> Iterator[tuple[str, str]]:
+    for name in settings.raw if settings is not None else ():
+        if name in _LXCRC:
+            yield f"lxc.raw.{name}", _typed_elsewhere(f"lxc.{_LXCRC[name]}")
+        elif not re.fullmatch(driver_names.LXC_MOUNT, name):
+            text = "is no key of lxcrc's mountopts: raw takes dev_FS, mount options for disks of a file system such as dev_ext4"
+            yield f"lxc.raw.{name}", text
 
 
 def kvm_exec_entries(settings: KvmExecSettings, version: Version) -> dict[str, Value]:
@@ -201,8 +260,9 @@ def kvm_exec_entries(settings: KvmExecSettings, version: Version) -> dict[str, V
 
 
 def _kvm_exec_grammar(version: Version) -> Grammar:
-    vectors = {name: frozenset(keys) for name, keys in _SHIPPED[version].items()}
-    return Grammar(file="vmm_exec_kvm.conf", vectors=vectors)
+    shipped = {name: frozenset(keys) for name, keys in _SHIPPED[version].items()}
+    others = dict.fromkeys(driver_names.KVM_EXEC_VECTORS[version], frozenset[str]())
+    return Grammar(file=_KVM_EXEC_FILE, vectors=others | shipped, singles=True)
 
 
 def _kvm_exec_typed(settings: KvmExecSettings, version: Version) -> dict[str, Value]:
@@ -228,6 +288,38 @@ def _kvm_exec_typed(settings: KvmExecSettings, version: Version) -> dict[str, Va
     if settings.graphics is not None:
         found["GRAPHICS"] = _given(settings.graphics)
     return found
+
+
+def _upper(model: type[Section]) -> frozenset[str]:
+    return frozenset(name.upper() for name in model.model_fields)
+
+
+_KVM_EXEC_FILE: Final = "vmm_exec_kvm.conf"
+_KVM_EXEC: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
+    "EMULATOR": ("emulator", frozenset()),
+    "VCPU": ("vcpu", frozenset()),
+    "MEMORY_SLOTS": ("memorySlots", frozenset()),
+    "CPU_MODEL": ("cpuModel", frozenset({"MODEL"})),
+    "OS": ("os", _upper(KvmOs)),
+    "FEATURES": ("features", _upper(KvmFeatures)),
+    "DISK": ("disk", _upper(KvmDisk)),
+    "NIC": ("nic", _upper(KvmNic)),
+    "GRAPHICS": ("graphics", _upper(KvmGraphics)),
+}
+"""By name in the file: its typed setting below `kvmExec`, and the keys of a vector that are typed."""
+
+_LXCRC: Final = {
+    "command": "consoleCommand",
+    "width": "consoleWidth",
+    "height": "consoleHeight",
+    "timeout": "consoleTimeout",
+    "default_lxc_config": "defaultConfig",
+    "bindfs": "bindfs",
+    "dev_xfs": "devXfs",
+    "disk": "disk",
+    "rootfs": "rootfs",
+    "mountpoint": "mountpoint",
+}
 
 
 def _given(section: Section) -> dict[str, Scalar]:
@@ -292,6 +384,7 @@ def lxcrc(settings: LxcSettings) -> str:
             "disk": settings.disk,
             "rootfs": settings.rootfs,
             "mountpoint": settings.mountpoint,
+            **settings.raw,
         },
     }
     return render(document, Keys.SYMBOLS)

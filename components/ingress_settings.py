@@ -25,6 +25,11 @@ from components.ingress_certificate import Chain, chain_problems, key_problem, r
 
 KEY: Final = "ingressKey"  # the secret config value with the private key of tls.kind inline
 _ISSUER = ("cert-manager.io/issuer", "cert-manager.io/cluster-issuer")
+# cert-manager takes each Ingress with one of these, and with this one those that name no issuer (its ingress-shim), and writes
+# the certificate into the Secret that the Ingress names.
+_ACME = "kubernetes.io/tls-acme"
+# ingress-nginx and HAProxy Ingress: further names of a server, told by no rule of the Ingress.
+_ALIASES = ("server-alias", "server-alias-regex")
 # The await annotation and the old spelling of the class have a key of their own.
 _TYPED = {"kubernetes.io/ingress.class": "className", "pulumi.com/skipAwait": "awaitAddress"}
 
@@ -321,8 +326,26 @@ def _annotations(settings: IngressSettings, sticky: bool) -> Iterator[tuple[str,
     for key, value in settings.annotations.items():
         if key in typed:
             yield f"ingress.annotations.{key}", f"is made from ingress.{typed[key]}; set that instead"
-        elif text := undone(settings.dialect, key, value, sticky=sticky):
+        elif text := undone(settings.dialect, key, value, sticky=sticky) or _of_all(settings, key, value):
             yield f"ingress.annotations.{key}", text
+
+
+def _of_all(settings: IngressSettings, key: str, value: str) -> str | None:
+    """What is wrong with an annotation that every Ingress gets, because of the certificate or because there are several."""
+    if key in _ISSUER or (key == _ACME and value.strip().lower() == "true"):
+        if settings.tls is None or isinstance(settings.tls, CertManagerTls):
+            return None
+        return (
+            f"has cert-manager write its own certificate over the one of ingress.tls of kind {settings.tls.kind}; "
+            "remove it, or set ingress.tls: {kind: certManager}"
+        )
+    if key.rpartition("/")[2] in _ALIASES and value.strip() and len(settings.hosts.named) > 1:
+        daemons = ", ".join(settings.hosts.named)
+        return (
+            f"would give {value} to each of {daemons} at once: annotations are of every Ingress, and each daemon answers at "
+            "/ and needs a host name of its own; remove it, and give names in ingress.hosts"
+        )
+    return None
 
 
 def _tls(settings: IngressSettings, key: str | None, now: datetime) -> Iterator[tuple[str, str]]:

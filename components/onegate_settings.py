@@ -117,7 +117,7 @@ class OneGateSettings(Section):
     endpoint: Url | None = Field(
         default=None,
         description="URL that VMs are told instead of http://ADDRESS:PORT, as that of an ingress; "
-        "http://169.254.16.9:5030 with the hosts' transparent proxy",
+        "http://169.254.16.9:5030 with the hosts' transparent proxy, whose own configuration comes with oned's image",
     )
     vm_networks: tuple[NamedNetwork, ...] = Field(
         default=(),

@@ -8,6 +8,7 @@ Monitor.cc), beside what is shipped.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from components.domain import Version
@@ -36,8 +37,12 @@ class Release:
 
     def unread(self, name: str, file: str) -> str:
         """Sentence about a name that this release does not read in one of its files."""
-        near = difflib.get_close_matches(name, sorted(self._keys(file)), n=1, cutoff=0.75)
-        if any(name in other._keys(file) for other in RELEASES.values()):
+        return self.unread_of(name, file, {version: other._keys(file) for version, other in RELEASES.items()})
+
+    def unread_of(self, name: str, file: str, names: Mapping[Version, Collection[str]]) -> str:
+        """The same, where `names` are what each release reads."""
+        near = difflib.get_close_matches(name, sorted(names[self.version]), n=1, cutoff=0.75)
+        if any(name in known for known in names.values()):
             return self.unknown(f"{name} in {file}")
         guess = f" Is {near[0]} meant?" if near else ""
         return f"OpenNebula {self.version} does not know {name} in {file}; correct it or remove it.{guess}"

@@ -27,6 +27,7 @@ from lab.errors import LabError
 from lab.keyscan import Bastion, Offer, Place, scan
 from lab.paths import PROJECT
 from stacks.host_list import Entry, KnownKeys, known_keys, listed, read_file, ways
+from stacks.mistakes import pin_bastion
 from stacks.problem import Problem
 
 _HEAD: Final = "# SSH host keys of hosts, reviewed; `make pin` adds to them. One line a key.\n"
@@ -247,7 +248,9 @@ def _ssh(config: Mapping[str, Any]) -> SshSettings | None:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(["ssh", *map(str, first["loc"])])
-        raise LabError(f"opennebula:{path}: {first['msg']}", fix="correct it, then again") from None
+        unpinned = first["type"] == "missing" and path == "ssh.bastion.hostKey"
+        fix = pin_bastion(first["input"]) if unpinned else "correct it, then again"
+        raise LabError(f"opennebula:{path}: {first['msg']}", fix=fix) from None
 
 
 def _ask(targets: Sequence[Target], ssh: SshSettings | None, request: Request) -> dict[Place, Offer]:

@@ -20,6 +20,15 @@ ONEADMIN_UID = 9869
 # every host renumbered. The rule's reason, a user of the node with the same number, does not arise: nodes have no oneadmin.
 EXEMPTION = ("StatefulSet", "oned", "container-security-context-user-group-id")
 
+# Lasting containers without liveness, by workload and name, and why a probe would do nothing good there.
+NOT_PROBED: Mapping[tuple[str, str], str] = {
+    ("oned", "keeper"): "a loop of the shell, which holds nothing: each of its rounds does all that a restart would do",
+    (
+        "oned",
+        "scheduler",
+    ): "mm_sched listens nowhere and leaves no trace between rounds that is told from other clients of oned",
+}
+
 
 def kind_of(type_token: str) -> str:
     """`kubernetes:apps/v1:StatefulSet` → `StatefulSet`."""
@@ -120,15 +129,16 @@ def bounded(type_token: str, name: str, properties: Properties) -> Iterator[str]
 
 
 def probed(type_token: str, name: str, properties: Properties) -> Iterator[str]:
-    """Readiness somewhere in the pod, liveness on every lasting main container, and the two are not the same."""
+    """Readiness somewhere in the pod, liveness on every lasting container but NOT_PROBED, and the two are not the same."""
     if kind_of(type_token) not in ("StatefulSet", "Deployment", "DaemonSet"):
         return
-    containers = _pod(properties)["containers"]
+    containers = [container for lasting, container in _containers(properties) if lasting]
     if not any(container.get("readinessProbe") for container in containers):
         yield f"{name}: no container has a readiness probe"
-    if not any(container.get("livenessProbe") for container in containers):
-        yield f"{name}: no container has a liveness probe"
     for container in containers:
+        exempt = (properties["metadata"].get("name"), container["name"]) in NOT_PROBED
+        if not exempt and not container.get("livenessProbe"):
+            yield f"{name}/{container['name']}: has no liveness probe"
         if container.get("readinessProbe") and container.get("readinessProbe") == container.get("livenessProbe"):
             yield f"{name}/{container['name']}: liveness equals readiness"
 

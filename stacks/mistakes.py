@@ -22,7 +22,7 @@ UNIONS: dict[str, tuple[str, ...]] = {
 
 def from_pydantic(error: ValidationError) -> Iterator[Problem]:
     """One problem for each of its finds."""
-    items = error.errors(include_url=False, include_context=True, include_input=False)
+    items = error.errors(include_url=False, include_context=True)
     for item in items:
         place = item["loc"]
         # A list whose entries are wrong counts as empty too, and that would be a second line about one mistake.
@@ -44,7 +44,20 @@ def from_pydantic(error: ValidationError) -> Iterator[Problem]:
             general += "[]" if isinstance(part, int) else f".{part}" if general else str(part)
         context = item.get("ctx", {})
         kinds = re.findall(r"'([^']+)'", str(context.get("expected_tags", ""))) or UNIONS.get(general, ())
-        yield Problem(path, _words(item["type"], item["msg"], kinds))
+        text = _words(item["type"], item["msg"], kinds)
+        if item["type"] == "missing" and general == _BASTION_KEY:
+            text += f": {pin_bastion(item['input'])}"
+        yield Problem(path, text)
+
+
+_BASTION_KEY: Final = "ssh.bastion.hostKey"
+
+
+def pin_bastion(section: object) -> str:
+    """How to come by the key of a bastion that has none yet. Without a stack, because that one's hosts are behind it."""
+    given = section if isinstance(section, Mapping) else {}
+    host, port = given.get("host", "…"), given.get("port", 22)
+    return f"make pin HOST='{host}'{'' if port == 22 else f' PORT={port}'} (without STACK) prints it for review"
 
 
 _MAPPING: Final = "must be a mapping: KEY: value lines below it, or {KEY: value}"

@@ -330,7 +330,7 @@ def certificate_problems(settings: StackSettings) -> list[Problem]:
 
 
 def passphrase_problems(environ: Mapping[str, str]) -> list[Problem]:
-    """An empty passphrase encrypts nothing. Looked at in the environment, where the engine itself takes it from."""
+    """An empty passphrase encrypts nothing, and blanks no more. Looked at in the environment, where the engine itself takes it from."""
     file = environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")
     if file:
         path = Path(file)
@@ -342,7 +342,8 @@ def passphrase_problems(environ: Mapping[str, str]) -> list[Problem]:
                 )
             ]
         return []
-    if environ.get("PULUMI_CONFIG_PASSPHRASE") == "":
+    given = environ.get("PULUMI_CONFIG_PASSPHRASE")
+    if given is not None and not given.strip():
         text = "PULUMI_CONFIG_PASSPHRASE is empty: everybody could read the secrets. Set one, or unset it where a key service encrypts"
         return [Problem("(passphrase)", text)]
     return []

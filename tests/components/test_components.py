@@ -266,3 +266,9 @@ def test_the_harness_fails_on_a_wrong_expectation() -> None:
         assert mariadb().one("StatefulSet").inputs["spec"]["replicas"] == 2
     with pytest.raises(AssertionError):
         mariadb().one("Deployment")
+
+
+def test_the_sql_with_the_password_is_in_memory() -> None:
+    pod = mariadb().one("StatefulSet").inputs["spec"]["template"]["spec"]
+    scratch = {volume["name"]: volume["emptyDir"].get("medium") for volume in pod["volumes"] if "emptyDir" in volume}
+    assert scratch == {"run": "Memory", "tmp": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
 import pytest
 import yaml
@@ -60,12 +61,68 @@ def test_raw_keys_that_fight() -> None:
         kvm=KvmSettings(raw={"VIRSH_TIMEOUT": "3"}), kvm_exec=KvmExecSettings(raw={"OS": {"ARCH": "aarch64"}})
     )
     found = dict(problems(settings, Version.V7_4))
-    assert "typed" in found["kvm.raw.VIRSH_TIMEOUT"]
-    assert "MACHINE" in found["kvmExec.raw.OS"]
-    swallowing = DriverSettings(kvm_exec=KvmExecSettings(raw={"EMULATOR": "x\\"}))
-    assert "backslash" in dict(problems(swallowing, Version.V7_4))["kvmExec.raw.EMULATOR"]
+    assert found["kvm.raw.VIRSH_TIMEOUT"].endswith("set drivers.kvm.virshTimeout instead")
+    assert found["kvmExec.raw.OS"].endswith("set drivers.kvmExec.os instead")
+    swallowing = DriverSettings(kvm_exec=KvmExecSettings(raw={"RAW": "x\\"}))
+    assert "backslash" in dict(problems(swallowing, Version.V7_4))["kvmExec.raw.RAW"]
     typed = DriverSettings(kvm_exec=KvmExecSettings(emulator="x\\"))
     assert "backslash" in dict(problems(typed, Version.V7_4))["kvmExec.emulator"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("PATH", "does not know PATH in kvmrc"),
+        ("LD_PRELOAD", "does not know LD_PRELOAD in kvmrc"),
+        ("LANG", "cannot be changed"),
+        ("QEMU_PROTOCOLL", "Is QEMU_PROTOCOL meant?"),
+        ("OVMF_NVRAM", "set drivers.kvm.ovmfNvram instead"),
+    ],
+)
+def test_a_variable_that_no_script_is_given_is_refused(name: str, words: str) -> None:
+    found = dict(problems(DriverSettings(kvm=KvmSettings(raw={name: "x"})), Version.V7_4))
+    assert list(found) == [f"kvm.raw.{name}"] and words in found[f"kvm.raw.{name}"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "words"),
+    [
+        ({"FOO": "x"}, "FOO", "does not know FOO in vmm_exec_kvm.conf"),
+        ({"PATH": "x"}, "PATH", "does not know PATH"),
+        ({"VCPU": 2}, "VCPU", "set drivers.kvmExec.vcpu instead"),
+        ({"CPU_MODEL": {"MODEL": "x"}}, "CPU_MODEL", "set drivers.kvmExec.cpuModel instead"),
+        ({"VIDEO": "vga"}, "VIDEO", "is a vector"),
+        ({"VIDEO": {"COLOUR": "x"}}, "VIDEO.COLOUR", "does not know COLOUR in VIDEO of vmm_exec_kvm.conf"),
+        ({"OS": {"FIRMWARE": "x"}}, "OS", "needs its whole vector"),
+        ({"RAW": {"A": "x"}}, "RAW", "is a plain value"),
+    ],
+)
+def test_a_default_that_the_driver_does_not_read_is_refused(raw: dict[str, Any], path: str, words: str) -> None:
+    found = dict(problems(DriverSettings(kvm_exec=KvmExecSettings(raw=raw)), Version.V7_4))
+    assert list(found) == [f"kvmExec.raw.{path}"] and words in found[f"kvmExec.raw.{path}"]
+
+
+def test_raw_keys_by_release() -> None:
+    settings = DriverSettings(
+        kvm=KvmSettings(raw={"DEFAULT_ATTACH_VIRTIO_BLK_IOTHREAD": "1", "DEFAULT_ATTACH_READ_IOPS_SEC": "9"}),
+        kvm_exec=KvmExecSettings(raw={"Q35_NUMA_PCIE": "YES", "VIDEO": {"TYPE": "virtio"}}),
+    )
+    assert list(problems(settings, Version.V7_4)) == []
+    old = dict(problems(settings, Version.V6_10))
+    assert set(old) == {"kvm.raw.DEFAULT_ATTACH_VIRTIO_BLK_IOTHREAD", "kvmExec.raw.Q35_NUMA_PCIE"}
+    assert all("OpenNebula 6.10 does not know" in text for text in old.values())
+
+
+def test_further_mount_options_of_containers() -> None:
+    settings = LxcSettings(raw={"dev_ext4": "noatime"})
+    assert list(problems(DriverSettings(lxc=settings), Version.V7_4)) == []
+    options = yaml.safe_load(lxcrc(settings))[":mountopts"]
+    assert (options[":dev_ext4"], options[":dev_xfs"]) == ("noatime", "nouuid")
+    wrong = LxcSettings(raw={"dev_xfs": "x", "id_map": "0", "width": "3"})
+    found = dict(problems(DriverSettings(lxc=wrong), Version.V7_4))
+    assert found["lxc.raw.dev_xfs"].endswith("set drivers.lxc.devXfs instead")
+    assert found["lxc.raw.width"].endswith("set drivers.lxc.consoleWidth instead")
+    assert "no key of lxcrc's mountopts" in found["lxc.raw.id_map"]
 
 
 @given(value=st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126), max_size=30))

@@ -147,7 +147,33 @@ def test_the_issuer_is_said_in_one_place() -> None:
     key = "cert-manager.io/cluster-issuer"
     tls = {"kind": "certManager", "issuer": "mine"}
     assert list(wrong(settings(annotations={key: "x"}, tls=tls))) == [f"ingress.annotations.{key}"]
-    assert wrong(settings(annotations={key: "x"})) == {}
+    assert wrong(settings(annotations={"kubernetes.io/tls-acme": "true"}, tls=tls)) == {}
+
+
+@pytest.mark.parametrize("kind", ["secret", "inline"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("cert-manager.io/cluster-issuer", "x"), ("cert-manager.io/issuer", "x"), ("kubernetes.io/tls-acme", "true")],
+)
+def test_cert_manager_does_not_write_over_a_certificate_that_is_given(kind: str, key: str, value: str) -> None:
+    tls = (
+        {"kind": "secret", "name": "mine"}
+        if kind == "secret"
+        else {"kind": "inline", "certificate": pair("a.example")[0]}
+    )
+    found = wrong(settings(annotations={key: value}, tls=tls))[f"ingress.annotations.{key}"]
+    assert f"cert-manager write its own certificate over the one of ingress.tls of kind {kind}" in found
+    no = settings(annotations={"kubernetes.io/tls-acme": "false"}, tls=tls)
+    assert "ingress.annotations.kubernetes.io/tls-acme" not in wrong(no)
+
+
+@pytest.mark.parametrize("key", ["nginx.ingress.kubernetes.io/server-alias", "haproxy-ingress.github.io/server-alias"])
+def test_a_further_name_is_not_given_to_several_daemons_at_once(key: str) -> None:
+    two = {"fireedge": "a.example", "api": "b.example"}
+    found = wrong(settings(annotations={key: "c.example"}, hosts=two))
+    assert list(found) == [f"ingress.annotations.{key}"]
+    assert "c.example to each of fireedge, api" in found[f"ingress.annotations.{key}"]
+    assert wrong(settings(annotations={key: "c.example"}, hosts={"api": "b.example"})) == {}
 
 
 def test_urls() -> None:

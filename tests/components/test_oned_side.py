@@ -18,6 +18,7 @@ from components.hem import HemSettings
 from components.hem import problems as hem_problems
 from components.monitoring import Exposure, MonitoringSettings, ProbePeriods
 from components.monitoring import problems as monitoring_problems
+from components.oned import monitord_service
 from components.oned_conf import GrammarError, parse
 from components.oned_settings import OnedSettings, TuningSettings
 from components.oned_settings import problems as oned_problems
@@ -357,3 +358,18 @@ def test_tuning_keys_are_written_when_set() -> None:
     history = MonitoringSettings(address="10.0.0.1", host_history=0, vm_history=3600)
     monitord = dict(parse(config(oned(monitoring=history))["monitord.conf"]))
     assert monitord["HOST_MONITORING_EXPIRATION_TIME"] == "0" and monitord["VM_MONITORING_EXPIRATION_TIME"] == "3600"
+
+
+@pytest.mark.parametrize("exposure", Exposure)
+def test_pushes_keep_their_senders_address(exposure: Exposure) -> None:
+    """The network policy tells hosts by it: behind a node's address, everybody or nobody would be let in."""
+    service = monitord_service(MonitoringSettings(address="10.0.0.1", port=30424, exposure=exposure))
+    assert service["externalTrafficPolicy"] == "Local"
+    policy = oned(**EVERYTHING).one("NetworkPolicy", "oned-policy").inputs["spec"]
+    assert policy["ingress"][0]["from"] == [{"ipBlock": {"cidr": str(network)}} for network in HOSTS]
+
+
+def test_what_holds_passwords_or_the_agent_is_in_memory() -> None:
+    found = volumes(oned(**EVERYTHING))
+    memory = {name for name, volume in found.items() if volume.get("emptyDir", {}).get("medium") == "Memory"}
+    assert memory == {"etc", "run", "way-back-run"}

@@ -65,3 +65,9 @@ def test_both_releases_are_deployed_with_the_same_objects(version: Version) -> N
         declare_onegate(version=version)
 
     assert {record.name for record in deploy(program).records} == {record.name for record in together().records}
+
+
+def test_a_daemons_pod_is_given_longer_than_its_entrypoint_gives_the_daemon() -> None:
+    """serve.sh gives 6 s after SIGTERM and then hands on the logs' last lines."""
+    for record in together().all("Deployment"):
+        assert record.inputs["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 20

@@ -222,3 +222,7 @@ def test_7_has_no_such_thing() -> None:
 def test_raw_keys_add_and_never_fight() -> None:
     assert config(sunstone(settings=SunstoneSettings(enabled=True, raw={"proxy": "http://10.0.0.1:3128"})))[":proxy"]
     assert dict(problems(SunstoneSettings(raw={"port": 1}), Version.V6_10)).keys() == {"raw.port"}
+
+
+def test_the_pod_has_time_to_end() -> None:
+    assert pod(sunstone())["terminationGracePeriodSeconds"] == 15

@@ -171,6 +171,16 @@ def test_hosts_go_through_the_bastion_and_the_bastion_does_not(project: Project,
     assert (bastion.host, bastion.port, bastion.user, bastion.key) == ("gate.example", 2022, "jump", OTHER)
 
 
+def test_a_bastion_without_a_key_is_told_how_to_come_by_one(project: Project, run: Run) -> None:
+    project.write(CONFIG | {"ssh": {"bastion": {"host": "gate.example", "port": 2022}}})
+    with pytest.raises(LabError) as caught:
+        run(HOST="gate.example")
+    assert "make pin HOST='gate.example' PORT=2022 (without STACK)" in str(caught.value.fix)
+    project.answer("gate.example", OTHER, 2022)
+    out, _ = run(STACK="", HOST="gate.example", PORT="2022")
+    assert OTHER in out and project.asked == [([("gate.example", 2022)], None)]
+
+
 def test_only_new_keys_are_written(tmp_path: Path) -> None:
     """Whatever is asked of it: a changed key, or the bastion's, which is pinned elsewhere."""
     target = pin.Target(name="a", address="a", port=22, written="a", known={}, declared=True)

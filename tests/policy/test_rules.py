@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from policy.rules import EXEMPTION, encrypted, unbudgeted, unprivileged_uid
+from policy.rules import EXEMPTION, NOT_PROBED, encrypted, probed, unbudgeted, unprivileged_uid
 from tests.graph import reveal
 from tests.program.test_program import graph
 
@@ -82,3 +82,28 @@ def test_a_budget_of_other_pods_does_not_count(field: str) -> None:
             else:
                 properties["spec"]["selector"]["matchLabels"] = {"app.kubernetes.io/name": "other"}
     assert list(unbudgeted(given)) == ["fireedge-deployment: has several pods and no PodDisruptionBudget"]
+
+
+def test_every_lasting_container_is_probed_for_life_and_not_one_of_the_pod() -> None:
+    looked = set()
+    for token, name, properties in resources():
+        if not token.endswith((":StatefulSet", ":Deployment")):
+            continue
+        pod = properties["spec"]["template"]["spec"]
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            if container.pop("livenessProbe", None):
+                looked.add(container["name"])
+                assert list(probed(token, name, properties)) == [f"{name}/{container['name']}: has no liveness probe"]
+                container["livenessProbe"] = {"exec": {"command": ["x"]}}
+    assert {"mariadb", "oned", "ssh-agent", "hem", "fireedge", "guacd", "oneflow", "onegate"} <= looked
+
+
+def test_what_is_not_probed_is_named_with_its_workload() -> None:
+    def said(workload: str, container: str) -> list[str]:
+        pod = {"containers": [{"name": container, "readinessProbe": {"tcpSocket": {}}}]}
+        properties = {"metadata": {"name": workload}, "spec": {"template": {"spec": pod}}}
+        return list(probed("kubernetes:apps/v1:StatefulSet", "x", properties))
+
+    assert all(said(*place) == [] and reason for place, reason in NOT_PROBED.items())
+    assert said("oned", "oned") == ["x/oned: has no liveness probe"]
+    assert said("mariadb", "keeper") == ["x/keeper: has no liveness probe"]

@@ -39,3 +39,10 @@ def headings(document: Path) -> set[str]:
     """Anchors as GitHub makes them."""
     found = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in found}
+
+
+def test_every_target_that_make_promises_has_a_rule() -> None:
+    text = (ROOT / "Makefile").read_text()
+    (promised,) = re.findall(r"^\.PHONY: (.+)$", text, re.MULTILINE)
+    rules = set(re.findall(r"^([a-z-]+):(?!=)", text, re.MULTILINE))
+    assert set(promised.split()) == rules

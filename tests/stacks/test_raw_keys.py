@@ -100,7 +100,8 @@ _names = st.sampled_from(
     ]
 )
 RAW_PLACES = (
-    *("oned", "monitoring", "scheduler", "scheduler.drs", "drivers.kvmExec", "drivers.kvm", "hem", "sunstone"),
+    *("oned", "monitoring", "scheduler", "scheduler.drs", "drivers.kvmExec", "drivers.kvm", "drivers.lxc"),
+    *("hem", "sunstone"),
     *("fireedge", "fireedge.sunstone", "oneflow", "onegate"),
 )
 

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.domain import nowhere
 from components.generated.keys import new_key_pair
 from stacks.host_list import PROJECT, SOURCES
 from stacks.mistakes import UNIONS
@@ -86,7 +87,11 @@ def test_a_host_without_a_pinned_key_is_refused() -> None:
 
 
 def test_a_bastion_without_a_pinned_key_is_refused() -> None:
-    assert problems(ssh={"bastion": {"host": "jump.example"}})["ssh.bastion.hostKey"] == "is required"
+    def said(**more: Any) -> str:
+        return problems(ssh={"bastion": {"host": "jump.example", **more}})["ssh.bastion.hostKey"]
+
+    assert said() == "is required: make pin HOST='jump.example' (without STACK) prints it for review"
+    assert "HOST='jump.example' PORT=2022 " in said(port=2022)
 
 
 @pytest.mark.parametrize("field", ["name", "address"])
@@ -169,6 +174,7 @@ def test_an_empty_passphrase_is_refused(tmp_path: Any) -> None:
     empty = tmp_path / "passphrase"
     empty.write_text("\n")
     assert passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": ""})
+    assert passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": " \t\n"})
     assert passphrase_problems({"PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)})
     assert not passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": "a"})
     assert not passphrase_problems({})
@@ -194,10 +200,20 @@ def test_any_configuration_is_settings_or_clear_errors(changes: dict[str, Any]) 
         assert "\n" not in "".join(problem.text for problem in error.problems)
 
 
+@pytest.mark.parametrize(
+    "name", ["localhost", "LocalHost", "localhost.localdomain", "ip6-localhost", "a.localhost", "127.0.0.1", "0.0.0.0"]
+)
+def test_a_host_is_not_named_as_everybody_names_himself(name: str) -> None:
+    host = {"name": name, "kind": "kvm", "hostKey": HOST_KEY, "address": "10.0.0.5"}
+    assert "oned's pod would find itself there" in problems(hosts=[host])["hosts[0].name"]
+    parse(config() | {"hosts": json.dumps([host | {"name": f"{name}.example"}])})
+
+
 @given(st.text(min_size=1, max_size=70))
 def test_a_host_name_is_accepted_or_refused_as_oned_does(name: str) -> None:
     allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
     good = 2 <= len(name) <= 63 and set(name) <= allowed and name[0] not in "-._" and name[-1] not in "-._"
+    good = good and not nowhere(name)
     try:
         parse(
             config()
