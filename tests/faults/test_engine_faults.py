@@ -169,7 +169,8 @@ def _one_race(world: World, found: Tally, many: int, given: dict[str, Any]) -> N
                     world.look.call("host.delete", max(ids))
         for stack in (one, two):
             if given:
-                assert all("error" not in item for item in said), said
+                errors = [item["error"] for item in said if "error" in item]
+                assert not errors, "\n".join(errors)
             else:
                 stack.refresh()
                 stack.up()
