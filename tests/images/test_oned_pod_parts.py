@@ -306,10 +306,12 @@ def started(hooks: Place) -> Iterator[subprocess.Popen[bytes]]:
     command = ["sh", str(hooks.root / "scripts/hem-start")]
     with (hooks.root / "out").open("wb") as out:
         process = subprocess.Popen(command, env=hooks.environment(), stdout=out, stderr=out, start_new_session=True)
-    yield process
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
+    try:
+        yield process
+    finally:  # also when the test fails: some of what runs in there waits for ever
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
 
 
 def test_a_hook_manager_that_dies_ends_the_container(hooks: Place, hem_start: subprocess.Popen[bytes]) -> None:
