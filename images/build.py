@@ -115,7 +115,7 @@ def _refuse(wrong: Sequence[LabError]) -> None:
 
 
 def _arguments(request: Request) -> Iterator[LabError]:
-    """What is wrong with a request, its key left aside: that has to be fetched first."""
+    """What is wrong with a request, its tool and its key left aside: the key has to be fetched first."""
     known: tuple[str, ...] | None = None
     try:
         known = targets(request.version)
@@ -137,8 +137,6 @@ def _arguments(request: Request) -> Iterator[LabError]:
             cause="two builds would start from different systems",
             fix="BASE=debian:12.15-slim@sha256:…",
         )
-    if shutil.which(request.tool) is None:
-        yield LabError(f"{request.tool} is not installed", fix="apt-get install buildah, or set TOOL=docker")
     if not request.fingerprint:
         yield LabError(
             "FINGERPRINT is missing: the packages' key is taken only with it",
@@ -151,13 +149,18 @@ def _arguments(request: Request) -> Iterator[LabError]:
         )
 
 
+def _not_installed(tool: str) -> Iterator[LabError]:
+    if shutil.which(tool) is None:
+        yield LabError(f"{tool} is not installed", fix="apt-get install buildah, or set TOOL=docker")
+
+
 def _digits(fingerprint: str) -> str:
     return fingerprint.replace(" ", "").upper()
 
 
 def check(request: Request) -> None:
     """Everything that can be known before the first step. Raises LabError."""
-    _refuse([*_arguments(request)])
+    _refuse([*_not_installed(request.tool), *_arguments(request)])
     wanted = _digits(request.fingerprint)
     try:
         found = openpgp.fingerprint(request.key)
@@ -262,14 +265,16 @@ def _request(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[Requ
     parser.add_argument("--push", action="store_true", help="push the images when all are built")
     found = parser.parse_args(arguments)
     tool = found.tool or next((tool for tool in TOOLS if shutil.which(tool)), TOOLS[0])
-    wrong = [] if tool in TOOLS else [LabError(f"TOOL={tool} is unknown", fix=f"TOOL={' or TOOL='.join(TOOLS)}")]
+    wrong = [*_not_installed(tool)]
+    if tool not in TOOLS:
+        wrong = [LabError(f"TOOL={tool} is unknown", fix=f"TOOL={' or TOOL='.join(TOOLS)}")]
     request = Request(
         registry=found.registry,
         version=found.version,
         key="",
         fingerprint=found.fingerprint or "",
         targets=tuple(found.target or ()),
-        tool=tool if not wrong else sys.executable,  # told already, and not a second time as one that is missing
+        tool=tool,
         base=found.base or None,
         repository=found.repository or None,
     )
