@@ -13,13 +13,13 @@ from typing import Any
 
 from pulumi import automation
 
+from bench import processes
 from bench.hosts.endpoints import Host
 from bench.hosts.ours import Ours
 from bench.memory import family
 
 LIMIT = 300.0  # seconds until enough is registered, and for the run to notice that its engine is gone
 _KILLED = 7
-_ENDING = 15.0  # seconds in which what the engine had started ends by itself
 
 
 def kill(stack: Mapping[str, Any], hosts: Sequence[Host], enough: Callable[[], bool], **declared: Any) -> None:
@@ -37,7 +37,9 @@ def kill(stack: Mapping[str, Any], hosts: Sequence[Host], enough: Callable[[], b
     finally:
         run.kill()
         run.join()
-        _end(below)
+        # A provider's host that had nothing to do yet waits for an engine that is gone; all others see it and end.
+        for left in processes.ended(below):
+            processes.kill(left)
 
 
 def _engine_when(run: multiprocessing.process.BaseProcess, enough: Callable[[], bool]) -> int:
@@ -71,19 +73,3 @@ def _engine(parent: int) -> int | None:
             if words[0].endswith(b"pulumi") and b"up" in words:
                 return pid
     return None
-
-
-def _end(pids: set[int]) -> None:
-    """A provider's host that had nothing to do yet waits for an engine that is gone; all others see it and end."""
-    limit = time.monotonic() + _ENDING
-    while (left := [pid for pid in pids if _alive(pid)]) and time.monotonic() < limit:
-        time.sleep(0.1)
-    for pid in left:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _alive(pid: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import time
 from pathlib import Path
+
+from bench.processes import alive, ended, kill
+
+__all__ = ("alive", "children", "descendants", "ended", "engine", "idle_provider_host", "kill", "words")
 
 
 def children(pid: int) -> list[int]:
@@ -41,28 +43,6 @@ def idle_provider_host(pid: int) -> bool:
     """
     with contextlib.suppress(OSError):
         return "pulumi.dynamic" in words(pid) and "pyexpat" not in Path(f"/proc/{pid}/maps").read_text()
-    return False
-
-
-def kill(pid: int) -> bool:
-    """SIGKILL; whether it was there."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-        return True
-    return False
-
-
-def ended(pids: list[int], seconds: float = 15.0) -> list[int]:
-    """Those that are still there after so long. They had another parent, so nobody's wait is needed."""
-    limit = time.monotonic() + seconds
-    while (left := [pid for pid in pids if alive(pid)]) and time.monotonic() < limit:
-        time.sleep(0.1)
-    return left
-
-
-def alive(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
 
