@@ -157,7 +157,8 @@ class FleetStack(ProgramStack):
         return any((self.place / "backend").glob(".pulumi/locks/**/*.json"))
 
     def _ssh(self) -> dict[str, Any]:
-        usual = {"user": "root", "dialTimeout": 2, "dialAttempts": 1, "loginTimeout": 20, "silence": 4}
+        # A host that is well must be in time on a machine that is busy; one that is not costs their product.
+        usual = {"user": "root", "dialTimeout": 5, "dialAttempts": 2, "loginTimeout": 20, "silence": 8}
         return usual | {"scriptTimeout": 60} | self.plan.ssh
 
     def _trace(self) -> Trace:
