@@ -56,8 +56,8 @@ def test_the_rules_of_every_module_are_asked(module: ModuleType, monkeypatch: py
         yield "marker", "rule was asked"
 
     monkeypatch.setattr(module, "problems", marked)
-    # The optimizer's rules are the scheduler's business, which has them only where it is configured.
-    found = problems(scheduler={"drs": {}})
+    # The optimizer's rules are the scheduler's business, those of networks the drivers'; both only where they are configured.
+    found = problems(scheduler={"drs": {}}, drivers={"network": {}})
     assert [path for path, text in found.items() if text == "rule was asked"]
 
 
