@@ -103,7 +103,7 @@ class KvmNic(Section):
 
     model: Word | None = Field(default=None, description="such as virtio")
     filter: Word | None = Field(default=None, description="libvirt's network filter, such as clean-traffic")
-    virtio_queues: Word | None = Field(default=None, description="number or auto; 7.x only")
+    virtio_queues: Word | None = Field(default=None, description="number or auto; of 6.10, since 6.10.3")
 
 
 class KvmGraphics(Section):
@@ -196,12 +196,8 @@ class DriverSettings(Section):
 
 def problems(settings: DriverSettings, version: Version) -> Iterator[tuple[str, str]]:
     """(path below `drivers`, sentence) for what the release or a file's grammar would refuse."""
-    release = RELEASES[version]
-    if version is Version.V6_10:
-        if settings.kvm_exec.nic.virtio_queues is not None:
-            yield "kvmExec.nic.virtioQueues", release.unknown("NIC/VIRTIO_QUEUES as a default")
-        if settings.kvm.virtiofsd is not None:
-            yield "kvm.virtiofsd", release.unknown("virtiofs")
+    if version is Version.V6_10 and settings.kvm.virtiofsd is not None:
+        yield "kvm.virtiofsd", RELEASES[version].unknown("virtiofs")
     yield from _kvmrc_raw(settings.kvm, version)
     yield from _kvm_exec_raw(settings.kvm_exec, version)
     yield from _lxcrc_raw(settings.lxc)
