@@ -23,6 +23,12 @@ def values(**section: Any) -> dict[str, str]:
     return config() | {"kubernetes": json.dumps(section)}
 
 
+@pytest.fixture(autouse=True)
+def _no_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret is an Output, which the next program that is run here would wait for."""
+    monkeypatch.setattr(pulumi.Config, "get_secret", lambda *_: None)
+
+
 @pytest.fixture
 def engine(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As if an engine ran the program, on a machine without a kubeconfig."""
