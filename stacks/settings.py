@@ -73,7 +73,7 @@ class KubernetesSettings(Section):
     """The cluster that carries the control plane."""
 
     kubeconfig: str | None = Field(
-        default=None, description="path of the kubeconfig; $KUBECONFIG or ~/.kube/config when left out"
+        default=None, description="path of the kubeconfig; $KUBECONFIG, one file, or ~/.kube/config when left out"
     )
     context: str | None = Field(default=None, description="context of the kubeconfig; its current one when left out")
     namespace: Annotated[DnsLabel, AfterValidator(_own_namespace)] = Field(
