@@ -49,7 +49,7 @@ _VECTORS: Final = {
     "FEATURES": _keys("PAE ACPI APIC HYPERV LOCALTIME GUEST_AGENT IOTHREADS VIRTIO_SCSI_QUEUES VIRTIO_BLK_QUEUES"),
     "CPU_MODEL": _keys("MODEL FEATURES"),
     "DISK": _keys("DRIVER CACHE IO DISCARD") | frozenset(_RATES),
-    "NIC": _keys("MODEL FILTER"),
+    "NIC": _keys("MODEL FILTER VIRTIO_QUEUES"),  # 6.10 reads the last one since 6.10.3, and its file does not say so
     "GRAPHICS": _keys("TYPE LISTEN PASSWD KEYMAP RANDOM_PASSWD"),
     "VIDEO": _keys("TYPE IOMMU ATS VRAM RESOLUTION"),
 }
@@ -60,7 +60,6 @@ KVM_EXEC_VECTORS: Final[Mapping[Version, Mapping[str, frozenset[str]]]] = {
         "OS": _VECTORS["OS"] | _keys("FIRMWARE_FORMAT FIRMWARE_SECURE"),
         "FEATURES": _VECTORS["FEATURES"] | _keys("GIC RAS PCIHOLE64"),
         "DISK": _VECTORS["DISK"] | _keys("UID_MAP GID_MAP"),
-        "NIC": _VECTORS["NIC"] | _keys("VIRTIO_QUEUES"),
         "TPM": _keys("MODEL"),
     },
 }

@@ -1,6 +1,6 @@
-"""Settings of the hypervisor drivers and their files: vmm_exec_kvm.conf, kvmrc, lxcrc. Pure.
+"""Settings of the drivers and their files: vmm_exec_kvm.conf, kvmrc, lxcrc here, OpenNebulaNetwork.conf beside it. Pure.
 
-vmm_exec_kvm.conf stays in the pod; kvmrc and lxcrc are remote scripts' configuration and reach the hosts with them, when
+vmm_exec_kvm.conf stays in the pod; the others are remote scripts' configuration and reach the hosts with them, when
 onemonitord starts their probes. Only what is set is written: the rest stays as the release ships it. Where one key of a
 vector is set, the vector is written whole, with the release's own values for the others.
 """
@@ -15,9 +15,10 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 from pydantic.alias_generators import to_camel
 
-from components import driver_names
+from components import driver_names, network_drivers
 from components.domain import AttributeValue, Seconds, Section, Version, matching
 from components.monitoring import Raw
+from components.network_drivers import NetworkDriverSettings, Tproxy
 from components.oned_conf import Grammar, Scalar, Value, merge_raw, raw_problems, spelling_problems
 from components.versions import RELEASES
 from components.yaml_conf import Keys, Yaml, render
@@ -102,7 +103,7 @@ class KvmNic(Section):
 
     model: Word | None = Field(default=None, description="such as virtio")
     filter: Word | None = Field(default=None, description="libvirt's network filter, such as clean-traffic")
-    virtio_queues: Word | None = Field(default=None, description="number or auto; 7.x only")
+    virtio_queues: Word | None = Field(default=None, description="number or auto; of 6.10, since 6.10.3")
 
 
 class KvmGraphics(Section):
@@ -177,24 +178,32 @@ class LxcSettings(Section):
 
 
 class DriverSettings(Section):
-    """The hypervisor drivers."""
+    """The drivers of hypervisors and of networks."""
 
     kvm_exec: KvmExecSettings = KvmExecSettings()
     kvm: KvmSettings = KvmSettings()
     lxc: LxcSettings | None = Field(default=None, description="left out, lxcrc stays as shipped")
+    network: NetworkDriverSettings | None = Field(
+        default=None,
+        description="left out, OpenNebulaNetwork.conf stays as shipped, but for OneGate's transparent proxy",
+    )
+
+    @property
+    def tproxy(self) -> tuple[Tproxy, ...]:
+        """The transparent proxies that are declared."""
+        return self.network.tproxy if self.network is not None else ()
 
 
 def problems(settings: DriverSettings, version: Version) -> Iterator[tuple[str, str]]:
     """(path below `drivers`, sentence) for what the release or a file's grammar would refuse."""
-    release = RELEASES[version]
-    if version is Version.V6_10:
-        if settings.kvm_exec.nic.virtio_queues is not None:
-            yield "kvmExec.nic.virtioQueues", release.unknown("NIC/VIRTIO_QUEUES as a default")
-        if settings.kvm.virtiofsd is not None:
-            yield "kvm.virtiofsd", release.unknown("virtiofs")
+    if version is Version.V6_10 and settings.kvm.virtiofsd is not None:
+        yield "kvm.virtiofsd", RELEASES[version].unknown("virtiofs")
     yield from _kvmrc_raw(settings.kvm, version)
     yield from _kvm_exec_raw(settings.kvm_exec, version)
     yield from _lxcrc_raw(settings.lxc)
+    if settings.network is not None:
+        found = network_drivers.problems(settings.network, version)
+        yield from ((f"network.{path}", sentence) for path, sentence in found)
     for name, sentence in spelling_problems(_kvm_exec_typed(settings.kvm_exec, version)):
         yield f"kvmExec.{to_camel(name.lower())}", sentence
 
@@ -357,13 +366,16 @@ def kvmrc(settings: KvmSettings) -> str:
     return "".join(f"export {name}={shlex.quote(str(value))}\n" for name, value in variables.items())
 
 
-def remote_files(settings: DriverSettings) -> dict[str, str]:
-    """The files that reach the hosts with the remote scripts."""
+def remote_files(settings: DriverSettings, onegate: Tproxy | None = None) -> dict[str, str]:
+    """The files that reach the hosts with the remote scripts. `onegate` is the proxy that takes guests to OneGate."""
     files = {}
     if lines := kvmrc(settings.kvm):
         files["kvmrc"] = lines
     if settings.lxc is not None:
         files["lxcrc"] = lxcrc(settings.lxc)
+    if settings.network is not None or onegate is not None:
+        network = settings.network or NetworkDriverSettings()
+        files[network_drivers.FILE] = network_drivers.text(network, onegate)
     return files
 
 

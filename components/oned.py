@@ -33,6 +33,7 @@ from components.hem import HemSettings
 from components.manifests import SKIP_AWAIT, Manifest, cidr_peer, content_hash, policy_ports, stateful_set
 from components.mariadb import MariaDBHandle
 from components.monitoring import Exposure, MonitoringSettings
+from components.network_drivers import Tproxy
 from components.oned_conf import Value, render
 from components.oned_pod import OnedPod, WayBackPod, pod_template
 from components.oned_settings import OnedSettings, endpoint, oned_entries
@@ -51,6 +52,7 @@ class OnedArgs:
     what consoles find them by (components/hosts.py).
     `hem` and `way_back` without settings are left out; the way back needs `frontend_host_key`, which the hosts pin.
     `monitor_key` is the operator's own RSA key in PEM for what hosts push; one is made without it.
+    `onegate_proxy` is what the hosts' transparent proxies do for OneGate, None without them.
     `auth_entries` are whole keys of oned.conf about authentication; `auth_files` (plain) and `auth_secret` (a Secret's
     name, whose keys are file names) are what /etc/one/auth gets. `extra_egress` are further rules of oned's policy.
     """
@@ -82,6 +84,7 @@ class OnedArgs:
     monitor_key: pulumi.Input[str] | None = None
     uploads_claim: pulumi.Input[str] | None = None
     onegate_endpoint: str | None = None
+    onegate_proxy: Tproxy | None = None
     auth_entries: Mapping[str, Value] = field(default_factory=dict)
     auth_files: Mapping[str, str] = field(default_factory=dict)
     auth_secret: pulumi.Input[str] | None = None
@@ -298,7 +301,7 @@ def config_files(args: OnedArgs) -> dict[str, str]:
             files[drs.FILE] = optimizer
     if kvm := drivers.kvm_exec_entries(args.drivers.kvm_exec, args.version):
         files["vmm_exec_kvm.conf"] = render(kvm)
-    files |= drivers.remote_files(args.drivers)
+    files |= drivers.remote_files(args.drivers, args.onegate_proxy)
     return files | {f"auth.{name}": text for name, text in args.auth_files.items()}
 
 

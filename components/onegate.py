@@ -2,8 +2,8 @@
 
 Runs a Deployment; OneGate keeps nothing, so there may be several. It is the only daemon that tenants' machines reach:
 its Service has an exposure of its own, and the network policy lets in `vmNetworks` alone, or the
-hosts where their transparent proxy speaks for the VMs. Deliberately not here: oned's
-ONEGATE_ENDPOINT, which `vm_endpoint` of its settings computes for it; the transparent proxy on hosts; TLS and rate limits (the ingress).
+hosts where their transparent proxies speak for the VMs. Deliberately not here: oned's ONEGATE_ENDPOINT and the hosts' proxies,
+which `vm_endpoint` and `proxy` of its settings compute for oned's pod; TLS and rate limits (the ingress).
 Makes a ServiceAccount without token, a Secret with `onegate_auth`, a ConfigMap, a Service, NetworkPolicies, the
 Deployment and, with several replicas, a PodDisruptionBudget. Outputs: `endpoint`, the URL inside the cluster; `ready`,
 the same once it listens.

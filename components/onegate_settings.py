@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -22,6 +23,7 @@ from components.domain import (
     nowhere,
     url_host,
 )
+from components.network_drivers import SERVICE_ADDRESS, Tproxy, why_no_remote
 from components.versions import RELEASES
 from components.yaml_conf import Keys, Raw, Yaml, YamlError, merge_raw, render
 
@@ -112,17 +114,19 @@ class OneGateSettings(Section):
     exposure: GateExposure = Field(default=GateExposure.CLUSTER_IP, description="type of the Service towards VMs")
     node_port: Port | None = Field(default=None, description="30000-32767, with exposure nodePort")
     address: Address | None = Field(
-        default=None, description="where VMs reach the Service: the load balancer's address or a node's"
+        default=None,
+        description="where VMs, or the hosts' transparent proxies for them, reach the Service: the load balancer's address or a node's",
     )
     endpoint: Url | None = Field(
         default=None,
         description="URL that VMs are told instead of http://ADDRESS:PORT, as that of an ingress; "
-        "http://169.254.16.9:5030 with the hosts' transparent proxy, whose own configuration comes with oned's image",
+        "http://169.254.16.9:5030 with the hosts' transparent proxies, which then connect to address "
+        "(or as drivers.network.tproxy says)",
     )
     vm_networks: tuple[NamedNetwork, ...] = Field(
         default=(),
         description="networks that VMs come from, or whatever forwards them; nothing else is let in, but for the ingress and, "
-        "with the hosts' transparent proxy, network.hypervisors",
+        "with the hosts' transparent proxies, network.hypervisors",
     )
     log_level: int = Field(default=2, ge=0, le=3, description="0 errors, 1 warnings, 2 info, 3 debug")
     permissions: Permissions = Permissions()
@@ -166,12 +170,16 @@ def vm_endpoint(settings: OneGateSettings, ingress_url: str | None = None) -> st
     if settings.endpoint is not None:
         return settings.endpoint.rstrip("/")
     if settings.exposure is not GateExposure.CLUSTER_IP and settings.address is not None:
-        port = naming.PORT_ONEGATE
-        if settings.exposure is GateExposure.NODE_PORT and settings.node_port is not None:
-            port = settings.node_port
         host = f"[{settings.address}]" if ":" in settings.address else settings.address
-        return f"http://{host}:{port}"
+        return f"http://{host}:{_outer_port(settings)}"
     return ingress_url.rstrip("/") if ingress_url is not None else None
+
+
+def _outer_port(settings: OneGateSettings) -> int:
+    """The Service's port outside the cluster."""
+    if settings.exposure is GateExposure.NODE_PORT and settings.node_port is not None:
+        return settings.node_port
+    return naming.PORT_ONEGATE
 
 
 def transparent(settings: OneGateSettings) -> bool:
@@ -183,6 +191,25 @@ def transparent(settings: OneGateSettings) -> bool:
         return ip_address(_host(settings.endpoint) or "").is_link_local
     except ValueError:
         return False
+
+
+def proxy(settings: OneGateSettings, declared: tuple[Tproxy, ...]) -> Tproxy | None:
+    """What the hosts' transparent proxies do for OneGate; None without them, and where one of `declared` does it."""
+    port = _guest_port(settings)
+    if not settings.enabled or not transparent(settings) or settings.address is None or port is None:
+        return None
+    if any(each.service_port == port for each in declared):
+        return None
+    return Tproxy(service_port=port, remote_addr=settings.address, remote_port=_outer_port(settings))
+
+
+def _guest_port(settings: OneGateSettings) -> int | None:
+    """The port of `endpoint`; None where nobody can read one."""
+    try:
+        parts = urlsplit(settings.endpoint or "")
+        return parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return None
 
 
 def admitted(settings: OneGateSettings, hypervisors: tuple[Network, ...]) -> tuple[Network, ...]:
@@ -225,13 +252,17 @@ def problems(
     oneflow: bool,
     ingress_url: str | None = None,
     hypervisors: tuple[Network, ...] = (),
+    tproxy: tuple[Tproxy, ...] | None = (),
 ) -> Iterator[tuple[str, str]]:
-    """Rules that need two values, as (path, text). `oneflow`: OneFlow is enabled; `ingress_url`: see vm_endpoint."""
+    """Rules that need two values, as (path, text). `oneflow`: OneFlow is enabled; `ingress_url`: see vm_endpoint; `tproxy`:
+    the declared proxies, None where nobody knows them."""
     if not settings.enabled:
         return
     yield from _service_problems(settings)
     yield from _guest_problems(settings, ingress_url, hypervisors)
     yield from _url_problems(settings, ingress_url)
+    if tproxy is not None and transparent(settings):
+        yield from _proxy_problems(settings, version, tproxy)
     try:
         config_text(
             settings,
@@ -261,7 +292,7 @@ def _guest_problems(
 ) -> Iterator[tuple[str, str]]:
     """Nobody would be let in."""
     if transparent(settings) and not hypervisors:
-        text = "is required with onegate.endpoint of the transparent proxy: the hosts connect for their VMs"
+        text = "is required with onegate.endpoint of the transparent proxies: the hosts connect for their VMs"
         yield "network.hypervisors", text
     elif admitted(settings, hypervisors):
         return
@@ -283,10 +314,41 @@ def _url_problems(settings: OneGateSettings, ingress_url: str | None) -> Iterato
     if told is not None and ingress_url is not None and told.rstrip("/") != ingress_url.rstrip("/"):
         text = f"contradicts ingress.hosts.onegate: VMs are told one of the two; leave one out, or write {ingress_url}"
         yield "onegate.endpoint", text
-    if address is not None and told is not None:
+    if address is not None and told is not None and not transparent(settings):
         yield "onegate.endpoint", "fights onegate.address: VMs are told one of the two; remove the other"
     if vm_endpoint(settings, ingress_url) is None:
         exposure = settings.exposure
         wanted = "endpoint" if exposure is GateExposure.CLUSTER_IP else "address"
         text = f"is required with exposure {exposure.value}: VMs must be told where OneGate is (ONEGATE_ENDPOINT)"
         yield f"onegate.{wanted}", text
+
+
+def _proxy_problems(
+    settings: OneGateSettings, version: Version, declared: tuple[Tproxy, ...]
+) -> Iterator[tuple[str, str]]:
+    """No proxy would listen there, or none would know where OneGate is."""
+    if _host(settings.endpoint) != SERVICE_ADDRESS:
+        yield "onegate.endpoint", f"must name {SERVICE_ADDRESS}: the hosts' transparent proxies listen nowhere else"
+        return
+    port = _guest_port(settings)
+    if port is None:
+        yield "onegate.endpoint", f"has no port that can be read: http://{SERVICE_ADDRESS}:{naming.PORT_ONEGATE}"
+        return
+    place = next((index for index, each in enumerate(declared) if each.service_port == port), None)
+    if place is not None:
+        if settings.address is not None:
+            text = f"fights drivers.network.tproxy[{place}], which says where the hosts reach OneGate; remove one of the two"
+            yield "onegate.address", text
+        return
+    if str(settings.endpoint).startswith("https:"):
+        text = "must be http: the proxies hand on what they get, and OneGate's Service has no TLS"
+        yield "onegate.endpoint", f"{text}. Or have drivers.network.tproxy end where TLS does"
+    if settings.exposure is GateExposure.CLUSTER_IP:
+        if settings.address is None:
+            text = f"needs an entry with servicePort: {port}, where the hosts reach OneGate; or set onegate.exposure and address"
+            yield "drivers.network.tproxy", text
+    elif settings.address is None:
+        text = f"is required: where the hosts' transparent proxies reach the Service (or drivers.network.tproxy with servicePort: {port})"
+        yield "onegate.address", text
+    elif reason := why_no_remote(settings.address, version):
+        yield "onegate.address", reason

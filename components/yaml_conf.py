@@ -25,7 +25,8 @@ Raw = Annotated[
 ]
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Psych takes a plain scalar that begins with a colon for a symbol, whatever follows; no parser ends it at these characters.
+_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(:[A-Za-z0-9_-]+)?")
 _YAML_1_1_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
@@ -93,7 +94,9 @@ def _key(name: object, keys: Keys) -> str:
         raise YamlError(f"the key {name!r} is not a text")
     if keys is Keys.SYMBOLS:
         if not _SYMBOL.fullmatch(name):
-            raise YamlError(f"the key {name!r} is no Ruby symbol: letters, digits and '_' only")
+            raise YamlError(
+                f"the key {name!r} is no Ruby symbol: letters, digits, '_', '-' and one ':' between them only"
+            )
         return f":{name}"
     if _PLAIN_KEY.fullmatch(name) and name.lower() not in _YAML_1_1_WORDS:
         return name

@@ -26,7 +26,7 @@ from components.manifests import content_hash
 from components.mariadb import MariaDB, MariaDBArgs
 from components.namespace import Namespace, NamespaceArgs
 from components.oned import Oned, OnedArgs
-from components.onegate_settings import vm_endpoint
+from components.onegate_settings import proxy, vm_endpoint
 from components.placement import Placement
 from components.registration.hem_gate import HemConfigured
 from components.registration.reachable import ReachableHosts
@@ -56,6 +56,7 @@ class ControlPlane(pulumi.ComponentResource):
         sizing = TIERS[settings.tier]
         images = settings.images
         onegate_url = vm_endpoint(settings.onegate, self._urls.get(naming.ONEGATE))
+        onegate_proxy = proxy(settings.onegate, settings.drivers.tproxy)
 
         self._namespace = Namespace(
             "namespace",
@@ -143,6 +144,7 @@ class ControlPlane(pulumi.ComponentResource):
                 monitor_key=secrets.monitor_key,
                 uploads_claim=storage.uploads,
                 onegate_endpoint=onegate_url,
+                onegate_proxy=onegate_proxy,
                 auth_entries=auth_entries(settings.authentication, settings.version),
                 auth_secret=authentication.secret,
                 extra_egress=(
@@ -216,7 +218,7 @@ class ControlPlane(pulumi.ComponentResource):
                 namespace_name=settings.kubernetes.namespace,
                 cluster=cluster_name,
                 # The scripts come with the image; what is configured of them is put beside them when the pod starts.
-                remotes=content_hash(images.oned, *remote_files(settings.drivers).values()),
+                remotes=content_hash(images.oned, *remote_files(settings.drivers, onegate_proxy).values()),
             ),
             opts=child,
         )

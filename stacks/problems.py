@@ -183,6 +183,7 @@ def _onegate(settings: StackSettings) -> Iterator[tuple[str, str]]:
         oneflow=settings.oneflow.enabled,
         ingress_url=urls(settings.ingress).get(ONEGATE),
         hypervisors=settings.network.hypervisors,
+        tproxy=_optional(lambda: settings.drivers.tproxy),
     )
 
 

@@ -20,6 +20,8 @@ from typing import Annotated, Any, Final, Literal
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import get_monitor
 from pydantic import AfterValidator, Field, PrivateAttr, TypeAdapter, ValidationError
 
 from components.authentication_settings import AuthenticationSettings
@@ -32,6 +34,7 @@ from components.hem import HemSettings
 from components.host_settings import FleetSettings, HostSettings, PackageSettings, SshSettings
 from components.ingress_secret_check import check_secret
 from components.ingress_settings import IngressSettings
+from components.kubeconfig_check import look
 from components.ldap_check import check_servers
 from components.ldap_passwords import PASSWORDS_KEY, parse_passwords
 from components.mariadb import MariaDBSettings
@@ -70,7 +73,7 @@ class KubernetesSettings(Section):
     """The cluster that carries the control plane."""
 
     kubeconfig: str | None = Field(
-        default=None, description="path of the kubeconfig; $KUBECONFIG or ~/.kube/config when left out"
+        default=None, description="path of the kubeconfig; $KUBECONFIG, one file, or ~/.kube/config when left out"
     )
     context: str | None = Field(default=None, description="context of the kubeconfig; its current one when left out")
     namespace: Annotated[DnsLabel, AfterValidator(_own_namespace)] = Field(
@@ -256,7 +259,13 @@ def load() -> tuple[StackSettings, Secrets]:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
         raise ConfigError(problems)
-    if unreachable := [*ldap_problems(settings, values), *certificate_problems(settings)]:
+    without_cluster = kubeconfig_problems(settings, os.environ) if _by_an_engine() else []
+    if pulumi.runtime.is_dry_run():
+        # The provider previews objects that are new without a cluster; what an up would say is told.
+        for problem in without_cluster:
+            pulumi.log.warn(f"{problem}. An up will be refused")
+        without_cluster = []
+    if unreachable := [*without_cluster, *ldap_problems(settings, values), *certificate_problems(settings)]:
         raise ConfigError(unreachable)
     config = pulumi.Config(PROJECT)
     secrets = Secrets(**{_snake(key): config.get_secret(key) for key in SECRETS})
@@ -312,6 +321,21 @@ def _placed(problems: Iterable[Problem], places: Sequence[int]) -> Iterator[Prob
         found = _HOST.match(problem.path)
         rest = problem.path[found.end() :] if found else ""
         yield Problem(f"hosts[{places[int(found[1])]}]{rest}", problem.text) if found else problem
+
+
+def _by_an_engine() -> bool:
+    """Whether what the program declares goes anywhere: mocks need no cluster."""
+    monitor = get_monitor()
+    return monitor is not None and not isinstance(monitor, MockMonitor)
+
+
+def kubeconfig_problems(settings: StackSettings, environ: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with the kubeconfig that the Kubernetes provider will take."""
+    section = settings.kubernetes
+    found = look(section.kubeconfig, section.context, environ)
+    if found is None:
+        return []
+    return [Problem(f"kubernetes.{found.key}", f"{found.what}: {found.cause}; {found.fix}")]
 
 
 def ldap_problems(settings: StackSettings, values: Mapping[str, str]) -> list[Problem]:

@@ -47,13 +47,20 @@ def test_consoles_listen_where_the_control_plane_reaches_them() -> None:
 
 
 def test_what_6_10_does_not_know() -> None:
-    settings = DriverSettings(
-        kvm_exec=KvmExecSettings(nic=KvmNic(virtio_queues="4")), kvm=KvmSettings(virtiofsd="/usr/libexec/virtiofsd")
-    )
+    settings = DriverSettings(kvm=KvmSettings(virtiofsd="/usr/libexec/virtiofsd"))
     found = dict(problems(settings, Version.V6_10))
-    assert set(found) == {"kvmExec.nic.virtioQueues", "kvm.virtiofsd"}
+    assert set(found) == {"kvm.virtiofsd"}
     assert all("OpenNebula 6.10 does not know" in text for text in found.values())
     assert list(problems(settings, Version.V7_4)) == []
+
+
+@pytest.mark.parametrize("version", list(Version))
+def test_both_releases_read_a_default_for_the_queues_of_nics(version: Version) -> None:
+    settings = DriverSettings(kvm_exec=KvmExecSettings(nic=KvmNic(virtio_queues="4")))
+    assert list(problems(settings, version)) == []
+    assert kvm_exec_entries(settings.kvm_exec, version) == {"NIC": {"MODEL": "virtio", "VIRTIO_QUEUES": "4"}}
+    whole = DriverSettings(kvm_exec=KvmExecSettings(raw={"NIC": {"MODEL": "e1000", "VIRTIO_QUEUES": "4"}}))
+    assert list(dict(problems(whole, version))) == ["kvmExec.raw.NIC"], "typed, whatever the release"
 
 
 def test_raw_keys_that_fight() -> None:

@@ -18,6 +18,7 @@ from components.hem import HemSettings
 from components.hem import problems as hem_problems
 from components.monitoring import Exposure, MonitoringSettings, ProbePeriods
 from components.monitoring import problems as monitoring_problems
+from components.network_drivers import NetworkDriverSettings, Tproxy
 from components.oned import monitord_service
 from components.oned_conf import GrammarError, parse
 from components.oned_settings import OnedSettings, TuningSettings
@@ -48,6 +49,7 @@ EVERYTHING: dict[str, Any] = {
     "frontend_host_key": host_key,
     "uploads_claim": "one-uploads",
     "onegate_endpoint": "http://169.254.16.9:5030",
+    "onegate_proxy": Tproxy(service_port=5030, remote_addr="192.0.2.9", remote_port=5030),
     "auth_entries": {"DEFAULT_AUTH": "ldap", "AUTH_MAD": {"EXECUTABLE": "one_auth_mad", "AUTHN": "ssh,ldap"}},
     "auth_files": {"x509_auth.conf": "plain\n"},
     "auth_secret": "one-auth-files",
@@ -232,6 +234,14 @@ def test_storage_makes_the_uploads_for_several_pods() -> None:
 def test_onegate_is_named_only_where_it_runs() -> None:
     assert "ONEGATE_ENDPOINT" not in config(oned())["oned.conf"]
     assert 'ONEGATE_ENDPOINT = "http://169.254.16.9:5030"' in config(oned(**EVERYTHING))["oned.conf"]
+
+
+@pytest.mark.parametrize("version", list(Version))
+def test_the_networking_drivers_file_is_there_with_onegates_proxy_or_settings_of_it(version: Version) -> None:
+    assert "OpenNebulaNetwork.conf" not in config(oned(version=version)), "the image's own stays"
+    assert ':remote_addr: "192.0.2.9"' in config(oned(version=version, **EVERYTHING))["OpenNebulaNetwork.conf"]
+    mine = DriverSettings(network=NetworkDriverSettings(vxlan_mtu=9000))
+    assert ":vxlan_mtu: 9000" in config(oned(version=version, drivers=mine))["OpenNebulaNetwork.conf"]
 
 
 def test_hosts_encrypt_unless_told_otherwise() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.domain import Version
+from components.network_drivers import Tproxy
 from components.onegate import service
 from components.onegate_settings import (
     GateExposure,
@@ -19,6 +20,7 @@ from components.onegate_settings import (
     VmPermissions,
     config_text,
     problems,
+    proxy,
     vm_endpoint,
 )
 from tests.components.services import (
@@ -153,9 +155,17 @@ def test_the_service_towards_vms() -> None:
     assert balanced["loadBalancerSourceRanges"] == ["10.7.0.0/16", "10.8.1.0/24"]
 
 
+PROXIED: dict[str, Any] = {
+    "endpoint": "http://169.254.16.9:5030",
+    "exposure": GateExposure.LOAD_BALANCER,
+    "address": "192.0.2.9",
+}
+ELSEWHERE = Tproxy(service_port=5030, remote_addr="192.0.2.50", remote_port=80)
+
+
 def test_behind_a_transparent_proxy_the_hosts_come_in_place_of_vms() -> None:
     hosts = (IPv4Network("10.0.0.0/24"),)
-    proxied = gate(endpoint="http://169.254.16.9:5030", exposure=GateExposure.LOAD_BALANCER)
+    proxied = gate(**PROXIED)
     assert list(problems(proxied, Version.V7_4, oneflow=True, hypervisors=hosts)) == []
     graph = onegate(settings=proxied, hypervisors=hosts)
     assert "onegate lets 10.0.0.0/24 in at 5030" in edges(graph)
@@ -163,6 +173,64 @@ def test_behind_a_transparent_proxy_the_hosts_come_in_place_of_vms() -> None:
     assert spec["loadBalancerSourceRanges"] == ["10.0.0.0/24"]
     told = gate(endpoint="https://gate.example", vm_networks=VMS)
     assert not [edge for edge in edges(onegate(settings=told, hypervisors=hosts)) if "10.0.0.0" in edge]
+
+
+@pytest.mark.parametrize(
+    ("fields", "declared", "expected"),
+    [
+        ({}, (), (5030, 5030)),
+        ({"endpoint": "http://169.254.16.9:5030/"}, (), (5030, 5030)),
+        ({"endpoint": "http://169.254.16.9"}, (), (80, 5030)),
+        ({"exposure": GateExposure.NODE_PORT, "node_port": 30503}, (), (5030, 30503)),
+        ({}, (ELSEWHERE,), None),
+        ({"endpoint": "http://169.254.16.9:80"}, (ELSEWHERE,), (80, 5030)),
+        ({"address": None}, (), None),
+        ({"enabled": False}, (), None),
+        ({"endpoint": None}, (), None),
+    ],
+)
+def test_what_the_hosts_proxies_do_for_onegate(
+    fields: dict[str, Any], declared: tuple[Tproxy, ...], expected: tuple[int, int] | None
+) -> None:
+    found = proxy(gate(**PROXIED | fields), declared)
+    if expected is None:
+        assert found is None
+    else:
+        assert found == Tproxy(service_port=expected[0], remote_addr="192.0.2.9", remote_port=expected[1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "declared", "paths"),
+    [
+        ({}, (), []),
+        ({"endpoint": "http://169.254.16.9"}, (), []),
+        ({"address": None}, (), ["onegate.address"]),
+        ({"address": "2001:db8::1"}, (), ["onegate.address"]),
+        ({"address": "gate.example"}, (), []),
+        ({"endpoint": "http://169.254.16.10:5030"}, (), ["onegate.endpoint"]),
+        ({"endpoint": "http://[fe80::1]:5030"}, (), ["onegate.endpoint"]),
+        ({"endpoint": "http://169.254.16.9:70000"}, (), ["onegate.endpoint"]),
+        ({"endpoint": "https://169.254.16.9:5030"}, (), ["onegate.endpoint"]),
+        ({"endpoint": "https://169.254.16.9:5030", "address": None}, (ELSEWHERE,), []),
+        ({"address": None}, (ELSEWHERE,), []),
+        ({}, (ELSEWHERE,), ["onegate.address"]),
+        ({"exposure": GateExposure.CLUSTER_IP, "address": None}, (), ["drivers.network.tproxy"]),
+        ({"exposure": GateExposure.CLUSTER_IP, "address": None}, (ELSEWHERE,), []),
+        ({"exposure": GateExposure.CLUSTER_IP, "address": None}, None, []),
+    ],
+)
+def test_proxies_that_would_not_find_onegate(
+    fields: dict[str, Any], declared: tuple[Tproxy, ...] | None, paths: list[str]
+) -> None:
+    settings, hosts = gate(**PROXIED | fields), (IPv4Network("10.0.0.0/24"),)
+    found = problems(settings, Version.V7_4, oneflow=True, hypervisors=hosts, tproxy=declared)
+    assert [path for path, _ in found] == paths
+
+
+def test_6_10_resolves_no_name_for_its_proxies() -> None:
+    settings, hosts = gate(**PROXIED | {"address": "gate.example"}), (IPv4Network("10.0.0.0/24"),)
+    ((path, text),) = problems(settings, Version.V6_10, oneflow=True, hypervisors=hosts)
+    assert path == "onegate.address" and "6.10 takes an IPv4 address alone" in text
 
 
 @pytest.mark.parametrize(
@@ -197,7 +265,7 @@ NODE: dict[str, Any] = BALANCED | {"exposure": GateExposure.NODE_PORT, "node_por
         (NODE, []),
         ({"endpoint": "https://gate.example", "vm_networks": VMS}, []),
         ({"endpoint": "https://gate.example"}, ["onegate.vmNetworks"]),
-        ({"endpoint": "http://169.254.16.9:5030"}, ["network.hypervisors"]),
+        ({"endpoint": "http://169.254.16.9:5030"}, ["network.hypervisors", "drivers.network.tproxy"]),
         ({"enabled": False, "node_port": 1}, []),
         ({}, ["onegate.endpoint"]),
         (NODE | {"node_port": None}, ["onegate.nodePort"]),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from components.drivers import KvmSettings, LxcSettings, kvmrc, lxcrc
+from components.network_drivers import NetworkDriverSettings, text
 from components.oned_conf import parse, render
 from components.scheduler import SchedulerSettings, rank_entries, sched_entries
 
@@ -145,6 +146,8 @@ def test_prepare_writes_what_hosts_get_with_the_remotes(oned: Place) -> None:
     oned.write("image/home/remotes/etc/vmm/kvm/kvmrc", "export VIRSH_RETRIES=3\nexport SHUTDOWN_TIMEOUT=180")
     oned.write("program/kvmrc", kvmrc(KvmSettings(shutdown_timeout=60, migrate_options="--unsafe --x y")))
     oned.write("program/lxcrc", lxcrc(LxcSettings()))
+    oned.write("image/home/remotes/etc/vnm/OpenNebulaNetwork.conf", ":vxlan_ttl: 16\n:shipped: 1\n")
+    oned.write("program/OpenNebulaNetwork.conf", text(NetworkDriverSettings(vxlan_ttl=9)))
     for _ in range(2):
         assert oned.run("prepare").returncode == 0
     kvm = oned.root / "mnt/home/remotes/etc/vmm/kvm/kvmrc"
@@ -157,6 +160,7 @@ def test_prepare_writes_what_hosts_get_with_the_remotes(oned: Place) -> None:
     assert shown.stdout == "3 60 --unsafe --x y\n"
     assert kvm.read_text().count("SHUTDOWN_TIMEOUT") == 2, "a second start begins with the image's file again"
     assert oned.read("mnt/home/remotes/etc/vmm/lxc/lxcrc").startswith(":vnc:\n")
+    assert oned.read("mnt/home/remotes/etc/vnm/OpenNebulaNetwork.conf") == text(NetworkDriverSettings(vxlan_ttl=9))
 
 
 def test_prepare_brings_authentication_files_with_their_modes(oned: Place) -> None:

@@ -177,7 +177,7 @@ def proxied() -> dict[str, str]:
     """prod whose hosts' transparent proxies call OneGate in place of VMs."""
     values = stack_config("prod")
     gate = json.loads(values["opennebula:onegate"])
-    del gate["address"], gate["vmNetworks"]
+    del gate["vmNetworks"]
     return values | {"opennebula:onegate": json.dumps(gate | {"endpoint": "http://169.254.16.9:5030"})}
 
 

@@ -373,8 +373,10 @@ def test_what_changes_the_remote_scripts_probes_the_fleet_again_and_nothing_else
         remotes(images=images | {"oned": "registry.example/one/oned:7.4.1"}),
         remotes(drivers={"kvm": {"shutdownTimeout": 99}}),
         remotes(drivers={"lxc": {}}),
+        remotes(drivers={"network": {}}),
+        remotes(drivers={"network": {"vxlanMtu": 9000}}),
     ]
-    assert len({usual, *others}) == 4
+    assert len({usual, *others}) == 6
     assert remotes(images=images | {"fireedge": "registry.example/one/fireedge:x"}) == usual
     assert remotes(drivers={"kvmExec": {"features": {"hyperv": "yes"}}}) == usual
 

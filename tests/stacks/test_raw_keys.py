@@ -41,6 +41,7 @@ def rendered(found: StackSettings) -> dict[str, str]:
         scheduler=found.scheduler,
         drivers=found.drivers,
         onegate_endpoint=gate,
+        onegate_proxy=onegate_settings.proxy(found.onegate, found.drivers.tproxy),
         auth_entries=auth_entries(login, version),
         auth_files={},
     )
@@ -81,6 +82,7 @@ FEATURES: tuple[dict[str, Any], ...] = (
     {"hem": {"enabled": False}, "wayBack": {"enabled": True}, "drivers": {"kvmExec": {"vcpu": 2, "os": {}}}},
     LTS,
     LTS | {"onegate": GATE},
+    {"onegate": GATE | {"endpoint": "http://169.254.16.9:5030"}, "images": IMAGES, "drivers": {"network": {}}},
 )
 _scalar = st.integers(-5, 70000) | st.sampled_from(
     ["YES", "a\\", 'a"b', "a]]>b", "a\nb", "", "\x00", "x=[1]", "#", "\ud800"]
@@ -96,12 +98,13 @@ _names = st.sampled_from(
         *("ONEGATE_ENDPOINT", "DEFAULT_AUTH", "AUTH_MAD", "DB", "SCHED_MAD", "RPC_LOG", "PORT", "VM_MAD", "TM_MAD"),
         *("MAX_VM", "DEFAULT_SCHED", "NETWORK", "OS", "DISK", "PREDICTIVE", "X", "Y_1", "x"),
         *("debug_level", "concurrency", "host", "server", "ssl_server", "log", "vnc_proxy_cert", "port", "lang"),
+        *("bridge_conf", "vxlan_mtu"),
         *("oneflow_server", "one_xmlrpc", "expire_delta", ":port", "cors", "proxy", "langs", "api_timeout", "a b"),
     ]
 )
 RAW_PLACES = (
     *("oned", "monitoring", "scheduler", "scheduler.drs", "drivers.kvmExec", "drivers.kvm", "drivers.lxc"),
-    *("hem", "sunstone"),
+    *("drivers.network", "hem", "sunstone"),
     *("fireedge", "fireedge.sunstone", "oneflow", "onegate"),
 )
 

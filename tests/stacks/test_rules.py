@@ -42,6 +42,20 @@ LTS = {
 }
 
 
+def test_the_hosts_proxies_are_looked_up_among_the_drivers() -> None:
+    network = {"hypervisors": ["10.0.0.0/8"]}
+    gate = {"enabled": True, "endpoint": "http://169.254.16.9:5030"}
+    entry = {"servicePort": 5030, "remoteAddr": "10.0.0.1", "remotePort": 80}
+
+    def found(**network_drivers: Any) -> list[str]:
+        return list(problems(onegate=gate, images=IMAGES, network=network, drivers={"network": network_drivers}))
+
+    assert found() == ["drivers.network.tproxy"]
+    assert found(tproxy=[entry]) == []
+    # A mistake in the drivers is told once: nobody knows then which proxies there are.
+    assert found(tproxy=[entry | {"remotePort": 0}]) == ["drivers.network.tproxy[0].remotePort"]
+
+
 # Each section's rules are asked
 
 
@@ -56,8 +70,8 @@ def test_the_rules_of_every_module_are_asked(module: ModuleType, monkeypatch: py
         yield "marker", "rule was asked"
 
     monkeypatch.setattr(module, "problems", marked)
-    # The optimizer's rules are the scheduler's business, which has them only where it is configured.
-    found = problems(scheduler={"drs": {}})
+    # The optimizer's rules are the scheduler's business, those of networks the drivers'; both only where they are configured.
+    found = problems(scheduler={"drs": {}}, drivers={"network": {}})
     assert [path for path, text in found.items() if text == "rule was asked"]
 
 

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.domain import nowhere
+from components.domain import _OWN_NAMES, nowhere
 from components.generated.keys import new_key_pair
 from stacks.host_list import PROJECT, SOURCES
 from stacks.mistakes import UNIONS
@@ -213,7 +213,7 @@ def test_a_host_is_not_named_as_everybody_names_himself(name: str) -> None:
 def test_a_host_name_is_accepted_or_refused_as_oned_does(name: str) -> None:
     allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
     good = 2 <= len(name) <= 63 and set(name) <= allowed and name[0] not in "-._" and name[-1] not in "-._"
-    good = good and not nowhere(name)
+    good = good and not nowhere(name) and name.lower() not in _OWN_NAMES
     try:
         parse(
             config()
