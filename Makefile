@@ -21,6 +21,7 @@ VENV := .venv
 RUN := PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+PACK_STAMP := policy/$(VENV)/.installed
 
 export PARTS HOSTS VERSION KEY CLUSTER STACK KUBECONFIG OPENNEBULA_ROOT JSON ONELAB_CACHE
 export HOST GROUP PORT WRITE IDENTITY
@@ -68,13 +69,13 @@ images: $(STAMP)
 unlock: $(STAMP)
 	@$(RUN) -m lab unlock
 
-test: packages lint
+test: packages lint $(PACK_STAMP)
 	@$(RUN) -m tests.run
 
 packages: $(DEV_STAMP)
 	@$(RUN) -m tests.system_packages
 
-test-fast: $(DEV_STAMP) packages
+test-fast: $(DEV_STAMP) $(PACK_STAMP) packages
 	@$(RUN) -m tests.run fast
 
 test-engine: $(DEV_STAMP) packages
@@ -109,4 +110,11 @@ $(STAMP): requirements.txt requirements-lab.txt requirements.lock | $(VENV)/bin/
 
 $(DEV_STAMP): requirements-dev.txt $(STAMP)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -r requirements-dev.txt
+	@touch $@
+
+# As `pulumi install` in that folder does it.
+$(PACK_STAMP): policy/requirements.txt policy/requirements.lock | $(VENV)/bin/python
+	@echo "installing the policy pack's Python packages into policy/$(VENV)" >&2
+	@$(VENV)/bin/python -m venv policy/$(VENV)
+	@policy/$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r policy/requirements.txt
 	@touch $@

@@ -1,17 +1,19 @@
 """The architecture's rules as pure predicates over a resource's type, name and properties.
 
 Each rule yields sentences about what is wrong; no sentence means that it holds. Tests run them over the recorded dev and
-prod graphs. They need no engine and no cluster. The source of the pod rules is the Pod Security Standard `restricted`
+prod graphs, and `policy/__main__.py` hands them to Pulumi's engine: a rule's name is its policy's, its docstring the
+description. They need no engine and no cluster. The source of the pod rules is the Pod Security Standard `restricted`
 and the hardening guide's list; the one exemption is oneadmin's uid, which hosts and datastores rely on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-Properties = Mapping[str, Any]
-Rule = Callable[[str, str, Properties], Iterator[str]]
+from policy.edges import matches
+from policy.resource import Properties, Rule, kind_of, plain, said
+from policy.ways_in import encrypted, narrow_grants, own_passwords, pinned_host_keys, private_api
 
 WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet", "Job")
 ONEADMIN_UID = 9869
@@ -28,11 +30,6 @@ NOT_PROBED: Mapping[tuple[str, str], str] = {
         "scheduler",
     ): "mm_sched listens nowhere and leaves no trace between rounds that is told from other clients of oned",
 }
-
-
-def kind_of(type_token: str) -> str:
-    """`kubernetes:apps/v1:StatefulSet` → `StatefulSet`."""
-    return type_token.rsplit(":", maxsplit=1)[-1]
 
 
 def _pod(properties: Properties) -> Mapping[str, Any]:
@@ -82,7 +79,9 @@ def restricted(type_token: str, name: str, properties: Properties) -> Iterator[s
             yield f"{where}: allowPrivilegeEscalation is not false"
         if security.get("readOnlyRootFilesystem") is not True:
             yield f"{where}: the root file system is writable"
-        if security.get("capabilities", {}).get("drop") != ["ALL"] or security.get("capabilities", {}).get("add"):
+        if plain(security.get("capabilities", {}).get("drop")) != ["ALL"] or security.get("capabilities", {}).get(
+            "add"
+        ):
             yield f"{where}: capabilities are not all dropped"
         if security.get("privileged"):
             yield f"{where}: privileged"
@@ -96,7 +95,7 @@ def unprivileged_uid(type_token: str, name: str, properties: Properties) -> Iter
     if (kind_of(type_token), properties["metadata"].get("name")) == EXEMPTION[:2] and uid == ONEADMIN_UID:
         return
     if uid is None or uid <= 10000:
-        yield f"{name}: runs as uid {uid}"
+        yield f"{name}: runs as uid {plain(uid)}"
 
 
 def no_token(type_token: str, name: str, properties: Properties) -> Iterator[str]:
@@ -139,12 +138,14 @@ def probed(type_token: str, name: str, properties: Properties) -> Iterator[str]:
         exempt = (properties["metadata"].get("name"), container["name"]) in NOT_PROBED
         if not exempt and not container.get("livenessProbe"):
             yield f"{name}/{container['name']}: has no liveness probe"
-        if container.get("readinessProbe") and container.get("readinessProbe") == container.get("livenessProbe"):
+        if container.get("readinessProbe") and plain(container["readinessProbe"]) == plain(
+            container.get("livenessProbe")
+        ):
             yield f"{name}/{container['name']}: liveness equals readiness"
 
 
 def pinned_image(type_token: str, name: str, properties: Properties) -> Iterator[str]:
-    """A tag other than latest, or a digest."""
+    """Every image has a tag other than latest, or a digest."""
     if kind_of(type_token) not in WORKLOADS:
         return
     for _, container in _containers(properties):
@@ -156,7 +157,7 @@ def pinned_image(type_token: str, name: str, properties: Properties) -> Iterator
 
 def labelled(type_token: str, name: str, properties: Properties) -> Iterator[str]:
     """The recommended labels on every namespaced object, and a workload's selector matches its pods."""
-    if not type_token.startswith("kubernetes:"):
+    if not kind_of(type_token):
         return
     labels = properties.get("metadata", {}).get("labels", {})
     for label in ("app.kubernetes.io/name", "app.kubernetes.io/part-of"):
@@ -182,22 +183,6 @@ def no_environment_secret(type_token: str, name: str, properties: Properties) ->
                 yield f"{name}/{container['name']}: takes a whole Secret into the environment"
 
 
-def encrypted(type_token: str, name: str, properties: Properties) -> Iterator[str]:
-    """Every host of an Ingress has a certificate, and no rule is for any host at all."""
-    if not type_token.startswith("kubernetes:") or kind_of(type_token) != "Ingress":
-        return
-    spec = properties["spec"]
-    covered = {host for entry in spec.get("tls", []) if entry.get("secretName") for host in entry.get("hosts", [])}
-    if "defaultBackend" in spec:
-        yield f"{name}: answers for any host, without a certificate"
-    for rule in spec.get("rules", []):
-        host = rule.get("host")
-        if not host:
-            yield f"{name}: a rule without a host answers for all of them"
-        elif host not in covered:
-            yield f"{name}: {host} has no certificate"
-
-
 RULES: tuple[Rule, ...] = (
     restricted,
     unprivileged_uid,
@@ -208,26 +193,35 @@ RULES: tuple[Rule, ...] = (
     labelled,
     no_environment_secret,
     encrypted,
+    private_api,
+    pinned_host_keys,
+    narrow_grants,
+    own_passwords,
 )
+
+# They know by themselves what concerns OpenNebula. All others are about the objects of this program alone.
+OF_EVERYBODY: frozenset[Rule] = frozenset((private_api,))
 
 
 def unbudgeted(resources: Iterable[tuple[str, str, Properties]]) -> Iterator[str]:
     """Of a whole graph: a workload with several pods keeps one while nodes are drained."""
     found = list(resources)
+    # Anybody's budgets count, and one without a selector is about no pod.
     budgets = [
-        (properties["metadata"]["namespace"], properties["spec"]["selector"]["matchLabels"])
+        ((properties.get("metadata") or {}).get("namespace"), selector)
         for token, _, properties in found
         if kind_of(token) == "PodDisruptionBudget"
+        and (selector := (properties.get("spec") or {}).get("selector")) is not None
     ]
     for token, name, properties in found:
-        if kind_of(token) not in ("StatefulSet", "Deployment") or properties["spec"].get("replicas", 1) < 2:
+        if kind_of(token) not in ("StatefulSet", "Deployment") or (properties["spec"].get("replicas") or 1) < 2:
             continue
         labels = properties["spec"]["template"]["metadata"]["labels"]
-        namespace = properties["metadata"]["namespace"]
-        if not any(where == namespace and wanted.items() <= labels.items() for where, wanted in budgets):
+        namespace = properties["metadata"].get("namespace")
+        if not any(where == namespace and matches(selector, labels) for where, selector in budgets):
             yield f"{name}: has several pods and no PodDisruptionBudget"
 
 
 def violations(type_token: str, name: str, properties: Properties) -> list[str]:
-    """What every rule has to say about one resource."""
-    return [sentence for rule in RULES for sentence in rule(type_token, name, properties)]
+    """What every rule has to say about one resource of this program."""
+    return [sentence for rule in RULES for sentence in said(rule, type_token, name, properties)]

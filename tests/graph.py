@@ -41,6 +41,7 @@ class Record:
     depends_on: tuple[str, ...]
     secret_outputs: tuple[str, ...]
     retained: bool
+    urn: str
     hooks: tuple[str, ...] = ()
 
     @property
@@ -87,6 +88,7 @@ class _Monitor(MockMonitor):
                 depends_on=tuple(sorted(_name(urn) for urn in request.dependencies)),
                 secret_outputs=tuple(request.additionalSecretOutputs),
                 retained=bool(request.retainOnDelete),
+                urn=self.make_urn(request.parent, request.type, request.name),
                 hooks=tuple(sorted({*request.hooks.before_create, *request.hooks.before_update})),
             )
             with self._lock:

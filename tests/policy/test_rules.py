@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from policy.rules import EXEMPTION, NOT_PROBED, encrypted, probed, unbudgeted, unprivileged_uid
+from policy.rules import EXEMPTION, NOT_PROBED, probed, unbudgeted, unprivileged_uid
+from policy.ways_in import encrypted
 from tests.graph import reveal
 from tests.program.test_program import graph
 
@@ -107,3 +108,16 @@ def test_what_is_not_probed_is_named_with_its_workload() -> None:
     assert all(said(*place) == [] and reason for place, reason in NOT_PROBED.items())
     assert said("oned", "oned") == ["x/oned: has no liveness probe"]
     assert said("mariadb", "keeper") == ["x/keeper: has no liveness probe"]
+
+
+def test_a_budget_may_select_by_expressions_and_one_without_a_selector_selects_nothing() -> None:
+    given = resources()
+    for token, _, properties in given:
+        if token.endswith(":PodDisruptionBudget"):
+            expression = {"key": "app.kubernetes.io/name", "operator": "In", "values": ["fireedge"]}
+            properties["spec"]["selector"] = {"matchExpressions": [expression]}
+    assert list(unbudgeted(given)) == []
+    empty: list[dict[str, Any]] = [{}, {"spec": None}, {"spec": {}}]
+    none = [("kubernetes:policy/v1:PodDisruptionBudget", "x", properties) for properties in empty]
+    left = [item for item in given if not item[0].endswith(":PodDisruptionBudget")]
+    assert len(list(unbudgeted([*left, *none]))) == 1
