@@ -78,7 +78,7 @@ packages: $(DEV_STAMP)
 test-fast: $(DEV_STAMP) $(PACK_STAMP) packages
 	@$(RUN) -m tests.run fast
 
-test-engine: $(DEV_STAMP) packages
+test-engine: $(DEV_STAMP) $(PACK_STAMP) packages
 	@$(RUN) -m tests.run engine
 
 test-faults: $(DEV_STAMP) packages
