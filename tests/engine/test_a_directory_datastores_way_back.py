@@ -64,6 +64,13 @@ DATASTORES: list[dict[str, Any]] = [
         "cephSecret": CEPH_SECRET,
     },
 ]
+DRIVERS = {"kvm": {"shutdownTimeout": 61}, "lxc": {"consoleWidth": 801}, "network": {"vlanMtu": 9000}}
+# Below the remote scripts' directory on every host, a line each.
+ON_HOSTS = {
+    "etc/vmm/kvm/kvmrc": "export SHUTDOWN_TIMEOUT=61",
+    "etc/vmm/lxc/lxcrc": "  :width: 801",
+    "etc/vnm/OpenNebulaNetwork.conf": ":vlan_mtu: 9000",
+}
 OWN = frozenset(entry["name"] for entry in DATASTORES) - {"default"}
 
 
@@ -109,6 +116,7 @@ def changes(world: World, directory: LdapInfo, datastores: list[dict[str, Any]],
             "ldap": {"check": True, "checkSeconds": 2, "servers": [{**server, **ldap_server}]},
         },
         "opennebula:datastores": datastores,
+        "opennebula:drivers": DRIVERS,
         "opennebula:scheduler": {"drs": {"predictive": 0.25}},
         "opennebula:wayBack": {"enabled": True, "exposure": "nodePort", "port": PORT},
     }
@@ -299,6 +307,20 @@ def test_what_was_changed_behind_the_stacks_back_shows_and_is_mended(deployed: D
     kept = OWN - {"share"}
     assert {name: after[name].id for name in kept} == {name: before[name].id for name in kept}
     assert after["share"].id == 100 + len(OWN), "oned gives no id twice"
+
+
+# Remote scripts
+
+
+@pytest.mark.parametrize("file", ON_HOSTS)
+def test_the_drivers_files_reach_hosts_that_were_there_before(
+    deployed: Deployed, inside: Callable[[str], list[str]], file: str
+) -> None:
+    """The hosts were registered with the files as shipped; the up that changed these has them copied again."""
+    for host in ("kvm-1", "lxc-1"):
+        command = [*inside(host), "cat", f"/var/tmp/one/{file}"]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        assert ON_HOSTS[file] in found.stdout.splitlines(), f"{host}: {found.stdout}"
 
 
 # The way back
