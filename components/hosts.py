@@ -2,9 +2,10 @@
 
 Runs nothing in the cluster. Makes one Command and one Host resource for each host, one Command that makes all hosts known
 to each other and ends monitoring clients of numbers that they had before (ADR 19), and one FleetReady that waits for all of
-them. A host's Command runs the script over one SSH connection (`components/preparing`); its inputs are what concerns that
-host alone, with the script's digest in place of its text, and no key (ADR 11). Preparing needs only oneadmin's public key, so
-it runs while the database and oned still start; only the registration waits for oned.
+them. A host that cannot be prepared or registered is missing from these two, and stops neither.
+A host's Command runs the script over one SSH connection (`components/preparing`); its inputs are what concerns that host alone,
+with the script's digest in place of its text, and no key (ADR 11). Preparing needs only oneadmin's public key, so it runs while
+the database and oned still start; only the registration waits for oned.
 Deliberately not here: the hosts' operating systems, their disks and networks. Outputs: `hosts`, id and state by name.
 
 A host leaves in the opposite order: oned empties and deletes it first, then, where `onRemoval` says so, the Host's delete takes
@@ -17,8 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pulumi
+from pulumi.runtime.stack import ResourceRegistrationFailed
 
 from components import host_addresses, monitoring, naming
 from components.bootstrap.peers import Peer, render_peers
@@ -90,7 +93,7 @@ class Hosts(pulumi.ComponentResource):
                     settings.name,
                     at,
                     keys.apply(partial(script, settings, args)),
-                    pulumi.ResourceOptions(parent=self),
+                    pulumi.ResourceOptions(parent=self, ignore_changes=deferred(settings)),
                 )
                 registered[settings.name] = Host(
                     f"{name}-{settings.name}",
@@ -114,21 +117,21 @@ class Hosts(pulumi.ComponentResource):
                     # and oned must answer.
                     opts=pulumi.ResourceOptions(parent=self, depends_on=[prepared, ready]),
                 )
+        ids = reached(registered)
         if registered:
+            # One that is declared offline may be switched off. It is told when it comes back.
+            on = [(item.name, endpoint(item, args.ssh)) for item in by_name(args.hosts) if item.state != "offline"]
             preparations.everyone(
                 f"{name}-peers",
-                _ids(registered).apply(partial(peers, args.hosts)),
-                # One that is declared offline may be switched off. It is told when it comes back.
-                [(item.name, endpoint(item, args.ssh)) for item in by_name(args.hosts) if item.state != "offline"],
-                pulumi.ResourceOptions(parent=self),
+                ids.apply(partial(peers, args.hosts)),
+                ids.apply(lambda known: [(host, at) for host, at in on if host in known]),
+                # Without oned no host is reached, and there is nothing to be told.
+                pulumi.ResourceOptions(parent=self, depends_on=[ready]),
             )
             FleetReady(
                 f"{name}-monitored",
                 FleetReadyArgs(
-                    hosts=[
-                        FleetHost(name=item.name, id=registered[item.name].host_id, state=item.state)
-                        for item in args.hosts
-                    ],
+                    hosts=ids.apply(partial(fleet, args.hosts)),
                     trigger=pulumi.Output.from_input(args.monitor_key).apply(
                         lambda key: content_hash(render_conf(monitoring.entries(args.monitoring, args.version)), key)
                     ),
@@ -141,17 +144,40 @@ class Hosts(pulumi.ComponentResource):
                     monitor_log=f"`kubectl -n {args.namespace_name} exec {naming.ONED}-0 -c oned -- "
                     "tail /var/log/one/monitor.log`",
                 ),
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[ready]),
             )
-        self.hosts = _ids(registered).apply(partial(listing, {item.name: item.kind.value for item in args.hosts}))
+        self.hosts = ids.apply(partial(listing, {item.name: item.kind.value for item in args.hosts}))
         self.register_outputs({"hosts": self.hosts})
 
 
-def _ids(registered: Mapping[str, Host]) -> pulumi.Output[dict[str, float]]:
-    """Numbers by name; `Output.all` of nothing would be a list."""
+def reached(registered: Mapping[str, Host]) -> pulumi.Output[dict[str, float]]:
+    """Numbers by name, without hosts that this run could not prepare or register: their own resources say why.
+
+    With `--continue-on-error` whatever waits for a resource that failed is left out. One dead host must not keep all
+    others from what concerns them together.
+    """
     if not registered:
-        return pulumi.Output.from_input({})
-    return pulumi.Output.all(**{name: host.host_id for name, host in registered.items()})
+        return pulumi.Output.from_input({})  # `Output.all` of nothing would be a list
+    found = pulumi.Output.all(**{name: host.host_id.recover(_without) for name, host in registered.items()})
+    return found.apply(lambda ids: {name: number for name, number in ids.items() if number is not None})
+
+
+def _without(error: Exception) -> Any:
+    if isinstance(error, ResourceRegistrationFailed):
+        return None
+    raise error
+
+
+def fleet(hosts: Sequence[HostSettings], ids: Mapping[str, float]) -> list[FleetHost]:
+    """Those of them that have a number."""
+    known = numbers(ids)
+    return [FleetHost(name=host.name, id=known[host.name], state=host.state) for host in hosts if host.name in known]
+
+
+def deferred(host: HostSettings) -> list[str] | None:
+    """What its preparation leaves as it was: one that is declared offline may be switched off, and is prepared anew when it
+    is declared otherwise. One that is new is prepared at once, for nothing is there to be left."""
+    return ["create", "environment"] if host.state == "offline" else None
 
 
 def drain(host: HostSettings) -> dict[str, str | float] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -16,6 +16,8 @@ from unittest import mock
 import pulumi
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks, set_mocks
+from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.stack import ResourceRegistrationFailed
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Record:
     retained: bool
     urn: str
     hooks: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -71,9 +74,10 @@ class Graph:
 class _Monitor(MockMonitor):
     """Also remembers what mocks are not told: parents, dependencies, options. URNs are shortened to logical names."""
 
-    def __init__(self) -> None:
+    def __init__(self, failing: Collection[str] = ()) -> None:
         super().__init__(_Answers())
         self.records: list[Record] = []
+        self._failing = failing
         self._lock = threading.Lock()
 
     def RegisterResource(self, request: Any) -> Any:
@@ -90,9 +94,13 @@ class _Monitor(MockMonitor):
                 retained=bool(request.retainOnDelete),
                 urn=self.make_urn(request.parent, request.type, request.name),
                 hooks=tuple(sorted({*request.hooks.before_create, *request.hooks.before_update})),
+                ignored=tuple(request.ignoreChanges),
             )
             with self._lock:
                 self.records.append(record)
+            if request.name in self._failing:
+                # As an engine that goes on answers for a resource that failed.
+                return resource_pb2.RegisterResourceResponse(urn=record.urn, result=resource_pb2.Result.FAIL)
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
 
@@ -159,10 +167,17 @@ def reveal(value: Any) -> Any:
 
 
 def deploy(
-    program: Callable[[], Any], *, config: Mapping[str, str] | None = None, secret_keys: Sequence[str] = ()
+    program: Callable[[], Any],
+    *,
+    config: Mapping[str, str] | None = None,
+    secret_keys: Sequence[str] = (),
+    failing: Collection[str] = (),
 ) -> Graph:
-    """Run a program under mocks and wait for every registration. Exceptions of the program come out as they are."""
-    monitor = _Monitor()
+    """Run a program under mocks and wait for every registration. Exceptions of the program come out as they are.
+
+    `failing`: names of resources that cannot be made, in an up that goes on all the same.
+    """
+    monitor = _Monitor(failing)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
@@ -175,7 +190,12 @@ def deploy(
 
         # Mocks know no hooks; what they would do is tested by itself.
         with mock.patch("pulumi.resource_hooks.register_resource_hook", lambda _hook: _registered(loop)):
-            loop.run_until_complete(run())
+            try:
+                loop.run_until_complete(run())
+            except ResourceRegistrationFailed:
+                # What depends on it by name alone ends the program, once all others are through.
+                if not failing:
+                    raise
     finally:
         # A failed program leaves outputs that nobody will ever resolve.
         left = asyncio.all_tasks(loop)

@@ -5,7 +5,6 @@ Pulumi's side of this package. In the state stand the host's name, login, host k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import pulumi
@@ -50,13 +49,13 @@ class Preparations:
         self,
         name: str,
         script: pulumi.Output[str],
-        targets: Sequence[tuple[str, Endpoint]],
+        targets: pulumi.Output[list[tuple[str, Endpoint]]],
         opts: pulumi.ResourceOptions,
     ) -> local.Command:
         """One script on all of these hosts, again when it, or one of them, changes."""
         hook = pulumi.ResourceHook(name, self._workshop.before_everyone)
-        digest = pulumi.Output.all(script, self._known).apply(
-            lambda known: self._workshop.keep_for_everyone(known[0], targets)
+        digest = pulumi.Output.all(script, targets, self._known).apply(
+            lambda known: self._workshop.keep_for_everyone(known[0], known[1])
         )
         return local.Command(
             name,

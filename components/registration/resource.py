@@ -86,7 +86,7 @@ class FleetHost:
 class FleetReadyArgs:
     """All times in seconds."""
 
-    hosts: Sequence[FleetHost]
+    hosts: Sequence[FleetHost] | pulumi.Output[list[FleetHost]]
     trigger: pulumi.Input[str] = ""
     """Any text; a change probes every host again and waits. `hosts` changing waits by itself."""
     remotes: pulumi.Input[str] = ""
@@ -114,8 +114,13 @@ class FleetReady(Resource, module="opennebula", name="FleetReady"):
     remotes: pulumi.Output[str]
 
     def __init__(self, name: str, args: FleetReadyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        props = {**_props(args), "hosts": [_props(host) for host in args.hosts], "states": None}
+        hosts = args.hosts.apply(_each) if isinstance(args.hosts, pulumi.Output) else _each(args.hosts)
+        props = {**_props(args), "hosts": hosts, "states": None}
         super().__init__(FleetReadyProvider(), name, props, opts)
+
+
+def _each(hosts: Sequence[FleetHost]) -> list[dict[str, Any]]:
+    return [_props(host) for host in hosts]
 
 
 def _props(args: HostArgs | FleetHost | FleetReadyArgs) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import runpy
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,13 @@ def stack_config(name: str) -> dict[str, str]:
     return texts | ({"opennebula:sshPrivateKey": KEY} if values.get("opennebula:hosts") else {})
 
 
-def run(config: dict[str, str]) -> Graph:
+def run(config: dict[str, str], failing: Collection[str] = ()) -> Graph:
     secrets = [f"opennebula:{key}" for key in SECRETS]
     return deploy(
-        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"), config=config, secret_keys=secrets
+        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"),
+        config=config,
+        secret_keys=secrets,
+        failing=failing,
     )
 
 
@@ -174,6 +178,40 @@ def test_hosts_are_made_known_to_each_other_once_all_are_registered() -> None:
     groups["rack-a"]["addresses"] = "198.51.100.41/24"
     changed = run(config | {"opennebula:hostGroups": json.dumps(groups)})
     assert changed.one("Command", "hosts-peers").inputs != peers.inputs
+
+
+GONE = "hosts-kvm-01.example.com"
+
+
+@pytest.mark.parametrize("failing", [GONE, GONE.replace("hosts-", "hosts-prepare-")])
+def test_a_host_that_fails_keeps_no_other_from_what_concerns_all(failing: str) -> None:
+    names = {item.name for item in graph("prod").all("Host")}
+    assert GONE in names and len(names) > 2
+    found = run(config_of("prod"), [failing])
+    peers, ready = found.one("Command", "hosts-peers"), found.one("FleetReady")
+    assert {host["name"] for host in ready.inputs["hosts"]} == {name.removeprefix("hosts-") for name in names - {GONE}}
+    for waiting in (peers, ready):
+        # What depends on a resource that failed is left out by the engine.
+        assert set(waiting.depends_on) & names == names - {GONE}
+        assert "hosts-oned" in waiting.depends_on
+    assert peers.inputs != graph("prod").one("Command", "hosts-peers").inputs, "the others only are told"
+
+
+def test_without_oned_nothing_is_asked_of_all_hosts() -> None:
+    found = run(config_of("prod"), ["hosts-oned"])
+    assert not [record.name for record in found.records if record.name in ("hosts-peers", "hosts-monitored")]
+
+
+def test_the_preparation_of_an_offline_host_is_left_for_later() -> None:
+    """It may be switched off, and a run must not fail for that; its registration is kept true."""
+    config = lab_like()
+    first, *rest = json.loads(config["opennebula:hosts"])
+    found = run(config | {"opennebula:hosts": json.dumps([{**first, "state": "offline"}, *rest])})
+    ignored = {command.name: set(command.ignored) for command in prepared(found)}
+    own = found.one("Command", f"hosts-prepare-{first['name']}")
+    assert ignored.pop(own.name) == set(own.inputs) - {"logging"}
+    assert set().union(*ignored.values()) == set()
+    assert found.one("Host", f"hosts-{first['name']}").ignored == ()
 
 
 def test_a_list_of_hosts_in_another_order_is_no_change_for_them() -> None:
