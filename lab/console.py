@@ -15,11 +15,17 @@ Report = Callable[[str], None]
 
 _lock = threading.Lock()
 _QUIET_INTERVAL = 30.0  # seconds between signs of life when the output is a file or a CI log
+_BUSY_INTERVAL = 3.0  # between lines of progress that somebody watches
 
 
 def say(line: str) -> None:
     with _lock:
         print(line, file=sys.stderr, flush=True)
+
+
+def pace() -> float:
+    """Seconds between two lines of progress of the same work."""
+    return _BUSY_INTERVAL if sys.stderr.isatty() else _QUIET_INTERVAL
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What the engine's steps mean for hosts: whose step it is, and progress as counts when there are many.
 
-Pure. With few hosts each has lines of its own and this stays silent; with many, one line says how far each phase is, at
-most every few seconds, so that a thousand hosts are readable on a terminal and in a log alike.
+Pure. With few hosts each has lines of its own and this stays silent; with many, one line says how far each phase is, as
+often as its reader wants, so that a thousand hosts are readable on a terminal and in a log alike.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import Final
 
 MANY: Final = 5
 """Hosts from which on counts replace lines of single hosts."""
-INTERVAL: Final = 3.0
-"""Seconds between two lines of counts."""
 
 PREPARED, REGISTERED, REMOVED, MONITORED = "prepared", "registered", "removed", "monitored"
 _COMPONENT = "opennebula:index:Hosts$"
@@ -40,11 +38,12 @@ def host_step(urn: str, operation: str = "create") -> tuple[str, str] | None:
 
 @dataclass
 class FleetProgress:
-    """Counts of one operation. `total`: declared hosts."""
+    """Counts of one operation. `total`: declared hosts; `pace`: seconds between two lines."""
 
     total: int
     report: Callable[[str], None]
     clock: Callable[[], float]
+    pace: float
     _done: dict[str, set[str]] = field(default_factory=dict)
     _failed: dict[str, set[str]] = field(default_factory=dict)
     _working: set[str] = field(default_factory=set)
@@ -79,7 +78,7 @@ class FleetProgress:
 
     def _tell(self, now: float) -> None:
         line = self._line()
-        if not self.counts or not line or line == self._said or now - self._said_at < INTERVAL:
+        if not self.counts or not line or line == self._said or now - self._said_at < self.pace:
             return
         self._said, self._said_at = line, now
         self.report(line)

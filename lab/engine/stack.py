@@ -18,6 +18,7 @@ from pulumi import automation
 from pulumi.automation import ConfigValue, LocalWorkspaceOptions, OutputValue
 
 from components.naming import PROJECT as PROJECT_NAME
+from lab import console
 from lab.engine.failures import Failure, explain
 from lab.engine.logins import logins
 from lab.engine.trace import Trace
@@ -149,7 +150,7 @@ class ProgramStack:
         return Outcome(changes=changes, outputs=_values(getattr(result, "outputs", {})), trace=trace)
 
     def _trace(self) -> Trace:
-        return Trace(self._report, hosts=len(logins(self._file)))
+        return Trace(self._report, hosts=len(logins(self._file)), pace=console.pace())
 
     def _where(self) -> str:
         return "" if self.name == "lab" else f" CLUSTER=existing KUBECONFIG=… STACK={self.name}"

@@ -47,11 +47,12 @@ class Step:
 
 @dataclass
 class Trace:
-    """Collects events of one operation. `hosts`: how many the stack declares."""
+    """Collects events of one operation. `hosts`: how many the stack declares; `pace`: seconds between lines that count them."""
 
     report: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
     hosts: int = 0
+    pace: float = 3.0
     steps: dict[str, Step] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     first_resource: float | None = None
@@ -60,7 +61,7 @@ class Trace:
 
     def __post_init__(self) -> None:
         self._start = self.clock()
-        self._fleet = FleetProgress(total=self.hosts, report=self._say, clock=self.clock)
+        self._fleet = FleetProgress(total=self.hosts, report=self._say, clock=self.clock, pace=self.pace)
 
     @property
     def errors(self) -> list[str]:

@@ -17,6 +17,7 @@ from pulumi.automation.events import (
 )
 
 from components.registration.progress import counting
+from lab import console
 from lab.engine.failures import Failure, explain
 from lab.engine.fleet import host_step
 from lab.engine.logins import logins
@@ -54,10 +55,10 @@ def test_whose_step_it_is(urn: str, operation: str, step: tuple[str, str] | None
 class Run:
     """An engine's events on a clock of our own, and the lines that come of them."""
 
-    def __init__(self, hosts: int) -> None:
+    def __init__(self, hosts: int, pace: float = 3.0) -> None:
         self.now = 0.0
         self.lines: list[str] = []
-        self.trace = Trace(self.lines.append, clock=lambda: self.now, hosts=hosts)
+        self.trace = Trace(self.lines.append, clock=lambda: self.now, hosts=hosts, pace=pace)
 
     def event(self, **parts: Any) -> None:
         self.trace.on_event(EngineEvent(sequence=1, timestamp=0, **parts))
@@ -257,3 +258,20 @@ def test_the_command_that_logs_in_is_the_stack_files(tmp_path: Path) -> None:
         "b-2": "ssh -J jump@gate:22 deploy@b-2",
     }
     assert logins(tmp_path / "missing") == {}
+
+
+def test_a_log_has_fewer_lines_than_a_terminal() -> None:
+    watched, logged = Run(100), Run(100, pace=30)
+    for run in (watched, logged):
+        for number in range(100):
+            run.now = float(number)
+            run.step(prepare(f"kvm-{number}"))
+        run.trace.close()
+    assert len(watched.counts) == 34
+    assert [text.split(",")[0] for text in logged.counts] == [f"prepared {n}/100" for n in (1, 31, 61, 91, 100)]
+
+
+@pytest.mark.parametrize(("terminal", "seconds"), [(True, 3.0), (False, 30.0)])
+def test_the_pace_is_that_of_the_reader(monkeypatch: pytest.MonkeyPatch, terminal: bool, seconds: float) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    assert console.pace() == seconds
