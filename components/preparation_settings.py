@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from components.bootstrap.plan import Firewall, HostPlan, Mount
 from components.bootstrap.systems import BY_KEY
-from components.domain import Network, Section
+from components.domain import Network, PublicKey, Section
 
 if TYPE_CHECKING:
     from components.host_settings import HostSettings
@@ -78,6 +78,10 @@ class PreparationSettings(Section):
     """Limits of the bootstrap's preflight, and the hosts' firewalls."""
 
     firewall: HostFirewallSettings = HostFirewallSettings()
+    accepted_keys: tuple[PublicKey, ...] = Field(
+        default=(),
+        description="public keys that let in as oneadmin besides its own: the next one, before oneadminSshKey is changed",
+    )
     minimum_free: int = Field(
         default=HostPlan.minimum_free_mib, ge=0, le=1_000_000, description="MiB that must be free in /usr and /var"
     )
@@ -104,6 +108,7 @@ def with_preparation(plan: HostPlan, host: HostSettings, settings: PreparationSe
         ceph=host.ceph,
         mounts=tuple(mount.plan() for mount in host.mounts),
         firewall=settings.firewall.plan(),
+        also_accepted_keys=settings.accepted_keys,
         minimum_free_mib=settings.minimum_free,
         clock_tolerance=settings.clock_tolerance,
         lock_wait=settings.lock_wait,

@@ -182,7 +182,7 @@ class HostPlan:
     """One host. Times in seconds.
 
     `version` is a release (7.4), a full version (7.4.0) or a package version (7.4.0-1); an installed package that fits
-    is left alone. `also_accepted_keys` lets a former key in while it is being replaced. `frontend_known_hosts` are
+    is left alone. `also_accepted_keys` let the next key in, or a former one, while oneadmin's is being replaced. `frontend_known_hosts` are
     known_hosts lines of the control plane's sshd; `frontend_address`, if given, is where those names are reached.
     `os` is a key of the table of systems: the host must then be that one, and gets only what its family needs. `driver`
     kvm demands hardware virtualisation, qemu does not. `firewall` None leaves firewalls alone.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.bootstrap.plan import Firewall, HostPlan, Mount
+from components.generated.keys import new_key_pair
 from components.preparation_settings import with_preparation
 from stacks.settings import ConfigError, parse
 from tests.bootstrap.examples import plan
@@ -56,6 +57,7 @@ def _host(**changes: Any) -> list[dict[str, Any]]:
         ({"preparation": {"firewall": {"sources": ["everywhere"]}}}, "preparation.firewall.sources[0]", ""),
         ({"preparation": {"firewall": {"firstConsole": 6000, "lastConsole": 5900}}}, "preparation.firewall", "above"),
         ({"preparation": {"clockTolerance": 0}}, "preparation.clockTolerance", ""),
+        ({"preparation": {"acceptedKeys": ["next.pub"]}}, "preparation.acceptedKeys[0]", "ssh-ed25519"),
     ],
 )
 def test_what_no_host_could_be_is_told_with_its_path(changes: dict[str, Any], path: str, told: str) -> None:
@@ -65,7 +67,8 @@ def test_what_no_host_could_be_is_told_with_its_path(changes: dict[str, Any], pa
 
 def test_the_plan_says_what_the_settings_say() -> None:
     mount = {"source": "nfs.example:/export/100", "target": "/var/lib/one/datastores/100"}
-    preparation = {"firewall": {"sources": ["10.0.0.0/8"]}, "lockWait": 7, "minimumFree": 1}
+    key = new_key_pair().public_key
+    preparation = {"firewall": {"sources": ["10.0.0.0/8"]}, "lockWait": 7, "minimumFree": 1, "acceptedKeys": [key]}
     settings = parse(
         config()
         | {
@@ -83,6 +86,7 @@ def test_the_plan_says_what_the_settings_say() -> None:
     )
     assert made.mounts == (Mount(source=mount["source"], target=mount["target"]),)
     assert made.firewall == Firewall(sources=("10.0.0.0/8",))
+    assert made.also_accepted_keys == (key,)
 
 
 def test_a_firewall_that_is_not_ours_is_no_part_of_the_plan() -> None:
