@@ -17,7 +17,7 @@ preflight() {
     if ! timeout 15 getent hosts "$name" >/dev/null; then
         problem "the host cannot resolve its own name $name" "add '127.0.1.1 $name' to /etc/hosts on the host"
     fi
-    full=$(df -Pk /usr /var | awk -v need="$((PLAN_FREE_MIB * 1024))" 'NR > 1 && $4 < need { print $6 }' | sort -u | one_line)
+    full=$(bounded 60 df -Pk /usr /var | awk -v need="$((PLAN_FREE_MIB * 1024))" 'NR > 1 && $4 < need { print $6 }' | sort -u | one_line)
     if [ -n "$full" ]; then
         problem "less than $PLAN_FREE_MIB MiB free in $full" 'make room there'
     fi
