@@ -12,7 +12,7 @@ debian_installed() {
     bounded 60 dpkg-query -W -f '${db:Status-Abbrev}|${Version}' "$1" 2>/dev/null | sed -n 's/^[ih]i |//p'
 }
 
-debian_newer() { dpkg --compare-versions "$1" gt "$2"; }
+debian_newer() { bounded 60 dpkg --compare-versions "$1" gt "$2"; }
 
 # apt and dpkg take record locks, which no shell can look at: apt itself is asked, with nothing to do.
 debian_lock_holder() {

@@ -67,12 +67,10 @@ firewall() {
         return 0
     fi
     at_work=$(firewall_at_work)
-    case $at_work in
-        firewalld | ufw | nftables)
-            made firewall "$at_work"
-            "firewall_$at_work"
-            ;;
-    esac
+    if [ -n "$at_work" ] && [ "$at_work" != iptables ]; then
+        made firewall "$at_work"
+        "firewall_$at_work"
+    fi
     # one that was at work before; it may be again
     firewall_shut "$at_work"
 }
