@@ -227,7 +227,11 @@ firewall_nftables_file() {
     done <<LEFT
 $(grep -vxF -f "$WORK/kept" "$WORK/chains" || true)
 LEFT
-    put_block "$file" root:root "$(stat -c %a "$file")" bottom "$(firewall_nft_inserts "$WORK/kept")"
+    if [ -s "$WORK/kept" ]; then
+        put_block "$file" root:root "$(stat -c %a "$file")" bottom "$(firewall_nft_inserts "$WORK/kept")"
+    else
+        drop_block "$file"
+    fi
 }
 
 firewall_facts() {
