@@ -122,6 +122,25 @@ def test_nfs_mounts_stand_in_fstab_and_their_packages_are_there() -> None:
         assert root.root("cat /etc/fstab 2>/dev/null | grep -c export || true") == "0\n"
 
 
+def test_a_mount_that_left_the_configuration_is_unmounted_unless_it_is_in_use() -> None:
+    target = "/var/lib/one/datastores/0"
+    # mounts end with each run here
+    mounted = f"set -e; /usr/bin/mount -t tmpfs 127.0.0.1:/export/0 {target}\n"
+    used = f'(cd {target} && exec sleep 60) &\nuntil [ "$(readlink /proc/$!/cwd)" = {target} ]; do sleep 0.05; done\n'
+    with start("almalinux:9") as root:
+        root.with_recorded("mount")
+        root.prepare(mounts=(Mount(source="127.0.0.1:/export/0", target=target),))
+        kept = root.root("cat /etc/fstab /var/lib/one-bootstrap.made")
+        busy = root.prepare(mounted + used + render(root.plan()))
+        assert f"storage: {target} cannot be unmounted: umount: {target}: target is busy" in busy.complaint
+        assert root.root("cat /etc/fstab /var/lib/one-bootstrap.made") == kept
+        gone = root.prepare(
+            f"{mounted}(\n{render(root.plan())}) >/tmp/said\n! grep -q {target} /proc/mounts\ntail -n 1 /tmp/said\n"
+        )
+        assert gone.facts["changes"] == ["storage"]
+        root.root(f"! grep export /etc/fstab; test ! -e {target}")
+
+
 def test_a_mount_of_somebody_else_is_told_before_any_change() -> None:
     mounts = (Mount(source="nfs.invalid:/export/0", target="/srv/0"),)
     with start("sles:15") as root:
