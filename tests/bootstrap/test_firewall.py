@@ -105,12 +105,14 @@ def test_firewalld_shuts_what_narrower_sources_leave_out_and_keeps_an_operators_
     assert _run(tmp_path, _TEN, firewall_cmd=_FIREWALLD).stdout == "changes=\n"
 
 
-def test_a_rule_that_an_operator_had_is_wanted_and_not_recorded_as_ours(tmp_path: Path) -> None:
-    for name in ("running", "permanent"):
+@pytest.mark.parametrize("had", [("running", "permanent"), ("permanent",)])
+def test_a_rule_that_an_operator_had_is_wanted_and_not_recorded_as_ours(tmp_path: Path, had: tuple[str, ...]) -> None:
+    for name in had:
         (tmp_path / name).write_text(f"{_TEN_RULES[1]}\n")
     _run(tmp_path, _TEN, firewall_cmd=_FIREWALLD)
+    assert set(_lines(tmp_path / "running")) == set(_TEN_RULES)
     _run(tmp_path, None, firewall_cmd=_FIREWALLD)
-    assert _lines(tmp_path / "running") == _lines(tmp_path / "permanent") == [_TEN_RULES[1]]
+    assert [_lines(tmp_path / name) for name in had] == [[_TEN_RULES[1]] for _ in had]
 
 
 def test_a_rule_that_does_not_go_stays_in_the_record_and_goes_with_the_next_run(tmp_path: Path) -> None:
