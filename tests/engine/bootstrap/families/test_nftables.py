@@ -1,4 +1,4 @@
-"""nftables for real, in a network of its own: opened where it drops, once, whatever the order and size of the networks."""
+"""nftables and iptables for real, in a network of their own: opened where they drop, once, whatever the networks."""
 
 from __future__ import annotations
 
@@ -119,3 +119,31 @@ def test_what_somebody_took_out_comes_back() -> None:
         root.root("nft flush chain inet filter input")
         assert root.prepare(firewall=opened).facts["changes"] == ["firewall"]
         assert root.root("nft list chain inet filter input").count("opennebula") == 3
+
+
+def test_rules_that_iptables_keeps_by_itself_are_asked_for_by_hand_and_seen() -> None:
+    opened = Firewall(sources=("10.0.0.0/8",))
+    with start("debian:13", network=True) as root:
+        root.root("iptables -A INPUT -p tcp --dport 22 -j ACCEPT; iptables -A INPUT -j REJECT")
+        refused = root.prepare(kind="lxc", firewall=opened).complaint
+        assert "rules of iptables drop what comes in" in refused
+        root.assert_untouched()
+        command = refused[refused.index("iptables -I") : refused.index(", and keep that")]
+        assert "--dports 22,5900:32767 " in command
+        root.root(command.replace("NETWORK", "10.0.0.0/8"))
+        before = root.root("iptables -S")
+        assert root.prepare(kind="lxc", firewall=opened).facts["firewall"] == "iptables"
+        assert root.prepare(kind="lxc", firewall=opened).facts["changes"] == []
+        assert root.root("iptables -S") == before
+
+
+def test_a_chain_of_iptables_beside_nftables_is_opened_and_iptables_still_reads_it() -> None:
+    opened = Firewall(sources=("10.0.0.0/8", "192.0.2.0/24"))
+    with start("debian:13", network=True) as root:
+        root.with_recorded("systemctl")
+        (root.path / "var/lib/recorded/units/nftables.service").write_text("enabled active\n")
+        root.root("iptables -P INPUT DROP; iptables -A INPUT -p tcp -m multiport --dports 22,80 -j ACCEPT")
+        first = root.prepare(kind="lxc", firewall=opened)
+        assert "firewall" in first.facts["changes"]
+        assert "-A INPUT -s 192.0.2.0/24 -p tcp -m tcp --dport 5900:32767" in root.root("iptables -S INPUT")
+        assert root.prepare(kind="lxc", firewall=opened).facts["changes"] == []
