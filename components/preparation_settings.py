@@ -46,13 +46,15 @@ class MountSettings(Section):
 
 
 class HostFirewallSettings(Section):
-    """A firewall that runs on a host stays on and lets in consoles and live migrations; nothing else is opened."""
+    """A firewall that runs on a host stays on and lets in ssh, consoles and live migrations; nothing else is opened."""
 
-    manage: bool = Field(default=True, description="false: firewalls of hosts are left alone")
+    manage: bool = Field(
+        default=True, description="false: nothing is opened on hosts, and what was opened before is shut again"
+    )
     sources: tuple[Network, ...] = Field(
         default=(),
-        description="networks that may reach consoles and migrations: the control plane's, as hosts see it, and the "
-        "hosts'. A host with a firewall at work is refused without any",
+        description="networks that may reach ssh, consoles and migrations: the control plane's, as hosts see it, and "
+        "the hosts'. A host with a firewall at work is refused without any",
     )
     first_console: int = Field(default=Firewall.first_console, ge=1024, le=65535, description="first port of consoles")
     last_console: int = Field(default=Firewall.last_console, ge=1024, le=65535, description="last port of consoles")
@@ -63,14 +65,15 @@ class HostFirewallSettings(Section):
             raise ValueError("firstConsole must not be above lastConsole")
         return self
 
-    def plan(self) -> Firewall | None:
-        """As the bootstrap knows it; None to leave firewalls alone."""
+    def plan(self, ssh_port: int = Firewall.ssh_port) -> Firewall | None:
+        """As the bootstrap knows it, for a host with sshd on this port; None to open nothing."""
         if not self.manage:
             return None
         return Firewall(
             first_console=self.first_console,
             last_console=self.last_console,
             sources=tuple(str(network) for network in self.sources),
+            ssh_port=ssh_port,
         )
 
 
@@ -107,7 +110,7 @@ def with_preparation(plan: HostPlan, host: HostSettings, settings: PreparationSe
         driver="lxc" if plan.kind == "lxc" else "qemu" if host.driver == "qemu" else "kvm",
         ceph=host.ceph,
         mounts=tuple(mount.plan() for mount in host.mounts),
-        firewall=settings.firewall.plan(),
+        firewall=settings.firewall.plan(host.port),
         also_accepted_keys=settings.accepted_keys,
         minimum_free_mib=settings.minimum_free,
         clock_tolerance=settings.clock_tolerance,

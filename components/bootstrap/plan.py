@@ -118,15 +118,18 @@ class Mount:
 @dataclass(frozen=True, kw_only=True)
 class Firewall:
     """What a running firewall lets in. `sources` are the networks that may: those of the control plane's pods, as hosts
-    see them, and of the other hosts. Without any, a host with a firewall at work is refused by its preflight. Raises
-    ValueError for a range or a network that is none.
+    see them, and of the other hosts. Without any, a host with a firewall at work is refused by its preflight. `ssh_port` is
+    where they reach the host's sshd. Raises ValueError for a range or a network that is none.
     """
 
     first_console: int = 5900
     last_console: int = 32767  # oned.conf's VNC_PORTS keeps what lies above for others
     sources: tuple[str, ...] = ()
+    ssh_port: int = 22
 
     def __post_init__(self) -> None:
+        if not 0 < self.ssh_port < 65536:
+            raise ValueError("sshd's port must be between 1 and 65535")
         if not 1024 <= self.first_console <= self.last_console <= 65535:
             raise ValueError("the consoles' ports must be a range between 1024 and 65535")
         for source in self.sources:
@@ -185,7 +188,7 @@ class HostPlan:
     is left alone. `also_accepted_keys` let the next key in, or a former one, while oneadmin's is being replaced. `frontend_known_hosts` are
     known_hosts lines of the control plane's sshd; `frontend_address`, if given, is where those names are reached.
     `os` is a key of the table of systems: the host must then be that one, and gets only what its family needs. `driver`
-    kvm demands hardware virtualisation, qemu does not. `firewall` None leaves firewalls alone.
+    kvm demands hardware virtualisation, qemu does not. `firewall` None opens nothing, and shuts what was opened before.
     Raises ValueError with the reason if a field cannot be written safely.
     """
 

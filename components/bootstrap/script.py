@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 from functools import cache
 from importlib.resources import files
+from ipaddress import IPv4Network, collapse_addresses
 
 from components.bootstrap.plan import Firewall, HostPlan, Kind, Mount, Pin, Repository, parse_public_key
 from components.bootstrap.systems import Family
@@ -76,10 +77,12 @@ def render(plan: HostPlan) -> str:
         "FREE_MIB": str(plan.minimum_free_mib),
         "LOCK_WAIT": str(plan.lock_wait),
         "INSTALL_LIMIT": str(plan.install_limit),
+        "FIREWALL": "" if plan.firewall is None else "yes",
     }
     if plan.firewall is not None:
         values["CONSOLES"] = f"{plan.firewall.first_console}-{plan.firewall.last_console}"
-        values["SOURCES"] = " ".join(plan.firewall.sources)
+        values["SSH_PORT"] = str(plan.firewall.ssh_port)
+        values["SOURCES"] = _networks(plan.firewall)
     header = "".join(f"PLAN_{key}={shlex.quote(value)}\n" for key, value in values.items())
     return header + shell_text(_parts(plan)) + _CALL
 
@@ -94,10 +97,10 @@ def steps(plan: HostPlan) -> tuple[str, ...]:
         "authorized-keys",
         "known-hosts",
         "directories",
-        *(["storage"] if _has_storage(plan) else []),
+        "storage",
         plan.kind,
         "confinement",
-        *(["firewall"] if plan.firewall is not None else []),
+        "firewall",
         "checks",
     )
 
@@ -149,8 +152,9 @@ def _systems(plan: HostPlan) -> str:
     return "\n".join(f"{each.key} {each.family} {each.directory} {each.libvirt(plan.release)}" for each in plan.systems)
 
 
-def _has_storage(plan: HostPlan) -> bool:
-    return plan.ceph or bool(plan.mounts)
+def _networks(firewall: Firewall) -> str:
+    """In one spelling and order, however often and narrowly the config names them."""
+    return " ".join(str(network) for network in collapse_addresses(map(IPv4Network, firewall.sources)))
 
 
 def _parts(plan: HostPlan) -> tuple[str, ...]:
@@ -162,9 +166,10 @@ def _parts(plan: HostPlan) -> tuple[str, ...]:
         *(["rpm"] if rpm else []),
         *plan.families,
         "account",
-        *(["storage"] if _has_storage(plan) else []),
+        "withdraw",
+        "storage",
         "confinement",
-        *(["firewall"] if plan.firewall is not None else []),
+        "firewall",
         plan.kind,
         "main",
     )

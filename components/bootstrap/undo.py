@@ -22,4 +22,4 @@ def render_undo(name: str, *, uninstall: bool, lock_wait: int = HostPlan.lock_wa
     """
     values = {"NAME": name, "UNINSTALL": "yes" if uninstall else "", "LOCK_WAIT": f"{lock_wait:d}"}
     header = "".join(f"PLAN_{key}={shlex.quote(value)}\n" for key, value in values.items())
-    return header + shell_text(("common", "account", "undo")) + _CALL
+    return header + shell_text(("common", "account", "withdraw", "undo")) + _CALL

@@ -61,7 +61,7 @@ What the last column means:
   repository of packages that have the effects of OpenNebula's, and the system's /etc/os-release. Its kernel, its own
   repositories and its own versions of everything else were not there.
 - **recorded**, on all roots: systemd, libvirt's client, SELinux, firewalld, ufw and NFS mounts are small stand-ins that
-  keep state and fail with the real ones' exit codes. nftables is real. AppArmor's files are Debian's, its kernel part is not.
+  keep state and fail with the real ones' exit codes. nftables and iptables are real. AppArmor's files are Debian's, its kernel part is not.
 - **table only**: nothing was run.
 """
 

@@ -89,6 +89,12 @@ def test_the_plan_says_what_the_settings_say() -> None:
     assert made.also_accepted_keys == (key,)
 
 
+def test_the_port_that_a_host_is_reached_at_is_the_one_to_be_opened() -> None:
+    settings = parse(config() | {"hosts": json.dumps(_host(port=2222))})
+    made = with_preparation(plan(), settings.hosts[0], settings.preparation)
+    assert made.firewall == Firewall(ssh_port=2222)
+
+
 def test_a_firewall_that_is_not_ours_is_no_part_of_the_plan() -> None:
     settings = parse(config() | {"preparation": json.dumps({"firewall": {"manage": False}})})
     assert with_preparation(plan(), settings.hosts[0], settings.preparation).firewall is None

@@ -10,20 +10,20 @@ ONE_HOME=/var/lib/one
 ONE_SSH=$ONE_HOME/.ssh
 ONE_OWNER=$ONE_USER:$ONE_USER
 
-as_oneadmin() { setpriv --reuid "$ONE_ID" --regid "$ONE_ID" --init-groups env -i HOME="$ONE_HOME" PATH="$PATH" "$@"; }
+as_oneadmin() { bounded 60 setpriv --reuid "$ONE_ID" --regid "$ONE_ID" --init-groups env -i HOME="$ONE_HOME" PATH="$PATH" "$@"; }
 
 # Before the package comes: nobody else may sit on its name or number.
 account_preflight() {
-    holder=$(getent passwd "$ONE_ID" | cut -d: -f1)
-    number=$(getent passwd "$ONE_USER" | cut -d: -f3)
+    holder=$(bounded 30 getent passwd "$ONE_ID" | cut -d: -f1)
+    number=$(bounded 30 getent passwd "$ONE_USER" | cut -d: -f3)
     if [ -n "$holder" ] && [ "$holder" != "$ONE_USER" ]; then
         problem "uid $ONE_ID belongs to the user $holder" "give $holder another uid: usermod -u"
     fi
     if [ -n "$number" ] && [ "$number" != "$ONE_ID" ]; then
         problem "the user $ONE_USER has uid $number, not $ONE_ID" "usermod -u $ONE_ID $ONE_USER and change the owner of its files"
     fi
-    holder=$(getent group "$ONE_ID" | cut -d: -f1)
-    number=$(getent group "$ONE_USER" | cut -d: -f3)
+    holder=$(bounded 30 getent group "$ONE_ID" | cut -d: -f1)
+    number=$(bounded 30 getent group "$ONE_USER" | cut -d: -f3)
     if [ -n "$holder" ] && [ "$holder" != "$ONE_USER" ]; then
         problem "gid $ONE_ID belongs to the group $holder" "give $holder another gid: groupmod -g"
     fi
@@ -33,7 +33,7 @@ account_preflight() {
 }
 
 account() {
-    entry=$(getent passwd "$ONE_USER") || die "the package made no user $ONE_USER" "reinstall the node package"
+    entry=$(bounded 30 getent passwd "$ONE_USER") || die "the package made no user $ONE_USER" "reinstall the node package"
     expected=$ONE_ID:$ONE_ID:$ONE_HOME
     found=$(printf '%s' "$entry" | awk -F: '{ print $3 ":" $4 ":" $6 }')
     if [ "$found" != "$expected" ]; then
@@ -46,9 +46,10 @@ account() {
         die "$ONE_HOME belongs to $(stat -c '%U:%G' "$ONE_HOME")" "chown $ONE_OWNER $ONE_HOME on the host"
     fi
     # sshd without PAM refuses an account whose password starts with "!", also with a key; "*" fits no password either
-    case $(getent shadow "$ONE_USER" | cut -d: -f2) in
+    case $(bounded 30 getent shadow "$ONE_USER" | cut -d: -f2) in
         '!'*)
-            usermod -p '*' "$ONE_USER"
+            limited 60 usermod -p '*' "$ONE_USER" ||
+                die "the account of $ONE_USER cannot be unlocked: $(last_words)" "usermod -p '*' $ONE_USER on the host"
             changed
             ;;
     esac
@@ -59,7 +60,7 @@ authorized_keys() {
         die "$ONE_SSH is a symbolic link" 'replace it by a directory'
     fi
     if [ ! -d "$ONE_SSH" ]; then
-        install -d -o "$ONE_USER" -g "$ONE_USER" -m 0700 "$ONE_SSH"
+        place "$ONE_SSH" install -d -o "$ONE_USER" -g "$ONE_USER" -m 0700 "$ONE_SSH"
         changed
     fi
     put_block "$ONE_SSH/authorized_keys" "$ONE_OWNER" 0600 bottom "$PLAN_AUTHORIZED_KEYS"
@@ -82,7 +83,7 @@ directories() {
             die "$directory is no directory" "rm $directory on the host"
         fi
         if [ ! -d "$directory" ]; then
-            install -d -o "$ONE_USER" -g "$ONE_USER" -m 0755 "$directory"
+            place "$directory" install -d -o "$ONE_USER" -g "$ONE_USER" -m 0755 "$directory"
             changed
             continue
         fi
@@ -110,8 +111,8 @@ account_checks() {
     for file in /etc/sudoers.d/opennebula "/etc/sudoers.d/opennebula-node-$PLAN_KIND"; do
         [ -f "$file" ] || problem "the package's $file is missing" 'reinstall the node package'
     done
-    report=$(visudo -c 2>&1) || problem "sudoers is broken: $(printf '%s' "$report" | one_line)" 'visudo -c on the host'
-    case $(sudo -n -l -U "$ONE_USER" 2>&1) in
+    report=$(bounded 60 visudo -c 2>&1) || problem "sudoers is broken: $(printf '%s' "$report" | one_line)" 'visudo -c on the host'
+    case $(bounded 60 sudo -n -l -U "$ONE_USER" 2>&1) in
         *NOPASSWD*) ;;
         *) problem "$ONE_USER may run nothing by sudo" "sudo -l -U $ONE_USER on the host" ;;
     esac

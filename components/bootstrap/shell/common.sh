@@ -59,6 +59,10 @@ on_exit() {
     code=$?
     trap - EXIT
     if [ -n "$LOCKED" ]; then
+        if [ -s "$WORK/overdue" ]; then
+            EXPLAINED=yes code=1
+            cat "$WORK/overdue" >&2
+        fi
         rm -rf "$WORK"
     fi
     if [ "$code" -ne 0 ] && [ -z "$EXPLAINED" ]; then
@@ -88,7 +92,30 @@ limited() {
     limit=$1
     shift
     printf '+ %s\n' "$*" >>"$LOG"
-    timeout -k 10 "$limit" "$@" >>"$LOG" 2>&1 9>&-
+    ended=0
+    timeout -k 10 "$limit" "$@" </dev/null >>"$LOG" 2>&1 9>&- || ended=$?
+    case $ended in
+        124 | 137) printf 'it was not done within %s s\n' "$limit" >>"$LOG" ;;
+    esac
+    return "$ended"
+}
+
+# bounded SECONDS COMMAND...: for questions; what is answered is the caller's. An answer that is overdue must not pass for
+# another one: it ends the run, from within $(...) and pipes as well.
+bounded() {
+    limit=$1
+    shift
+    ended=0
+    timeout -k 5 "$limit" "$@" 9>&- || ended=$?
+    case $ended in
+        124 | 137)
+            printf 'one-bootstrap: %s: %s: %s was not done within %s s; next: %s\n' "$PLAN_NAME" "$STEP" "$1" "$limit" \
+                "'$(printf '%s' "$*" | one_line)' on the host, and see what it waits for" >"$WORK/overdue"
+            kill -s TERM $$ # the run itself, in a subshell too
+            exit 143
+            ;;
+    esac
+    return "$ended"
 }
 
 # What the last command said at its end.
@@ -98,6 +125,18 @@ last_words() {
 }
 
 same_text() { [ -f "$1" ] && [ ! -L "$1" ] && printf '%s\n' "$2" | cmp -s - "$1"; }
+
+# unwritten FILE WORDS: with what the program said that could not write it.
+unwritten() {
+    die "$1 cannot be written: $(printf '%s' "$2" | one_line)" "see 'df $(dirname "$1")' on the host, make room, then run it again"
+}
+
+# place FILE COMMAND...: makes FILE or a directory; a disk that is full is told as one.
+place() {
+    placed=$1
+    shift
+    why=$("$@" 2>&1) || unwritten "$placed" "$why"
+}
 
 # put_text FILE OWNER:GROUP MODE TEXT: the whole file is TEXT; readers see the old or the new one, never half.
 put_text() {
@@ -112,7 +151,7 @@ put_text() {
     # cat says why, for a full disk as for a read-only one; the shell's own printf does not
     if ! why=$(printf '%s\n' "$4" | cat 2>&1 >"$draft"); then
         rm -f "$draft"
-        die "$1 cannot be written: $(printf '%s' "$why" | one_line)" "see 'df $(dirname "$1")' on the host, make room, then run it again"
+        unwritten "$1" "$why"
     fi
     chown "$2" "$draft"
     chmod "$3" "$draft"
@@ -130,12 +169,35 @@ drop_file() {
 # What we made that bears no mark of ours. A host that leaves the configuration may give it back (undo.sh).
 MADE=/var/lib/one-bootstrap.made
 
+# put_record TEXT: whole, by rename: of half a line nobody would know whose it is. A note is no change of the host.
+put_record() {
+    if [ -z "$1" ]; then
+        rm -f "$MADE"
+        return 0
+    fi
+    changes=$CHANGES
+    put_text "$MADE" "$(id -u):$(id -g)" 0644 "$1"
+    CHANGES=$changes
+}
+
 # made KIND THING: noted before it is made, so that no power cut makes it nobody's.
 made() {
-    if ! grep -qxF "$1 $2" "$MADE" 2>/dev/null; then
-        printf '%s %s\n' "$1" "$2" >>"$MADE"
+    if ! is_made "$1" "$2"; then
+        put_record "$(awk 1 "$MADE" 2>/dev/null || true; printf '%s %s' "$1" "$2")"
     fi
 }
+
+is_made() { grep -qxF "$1 $2" "$MADE" 2>/dev/null; }
+
+# unmade KIND THING: when it is gone.
+unmade() {
+    if is_made "$1" "$2"; then
+        put_record "$(grep -vxF "$1 $2" "$MADE" || true)"
+    fi
+}
+
+# recorded KIND: what was made of this kind, one a line.
+recorded() { sed -n "s/^$1 //p" "$MADE" 2>/dev/null || true; }
 
 # made_file FILE: before it is written; one that is there is somebody's, or noted already.
 made_file() { [ -e "$1" ] || [ -L "$1" ] || made file "$1"; }

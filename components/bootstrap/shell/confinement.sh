@@ -11,7 +11,7 @@ confined_by() {
     if [ "$(cat "$APPARMOR_SWITCH" 2>/dev/null)" = Y ] && [ -d /etc/apparmor.d ]; then
         printf apparmor
     elif command -v getenforce >/dev/null; then
-        case $(getenforce) in
+        case $(bounded 30 getenforce) in
             Enforcing) printf selinux ;;
             Permissive) printf 'selinux (permissive)' ;;
         esac
@@ -45,7 +45,7 @@ confinement_apparmor() {
     else
         own=$APPARMOR_ABSTRACTION
     fi
-    mkdir -p "$(dirname "$own")"
+    place "$own" mkdir -p "$(dirname "$own")"
     before=$CHANGES
     CHANGES=''
     put_block "$own" root:root 0644 bottom "  $DATASTORES/** rwk,"
@@ -70,14 +70,14 @@ confinement_selinux() {
             die "semanage cannot label $DATASTORES: $(last_words)" "semanage fcontext -a -t virt_image_t '$pattern'"
         changed
     fi
-    if [ -d "$DATASTORES" ] && [ -n "$(timeout 300 restorecon -R -n -v "$DATASTORES" 2>>"$LOG")" ]; then
+    if bounded 30 test -d "$DATASTORES" && [ -n "$(timeout 300 restorecon -R -n -v "$DATASTORES" 2>>"$LOG")" ]; then
         limited 600 restorecon -R "$DATASTORES" ||
             die "restorecon fails: $(last_words)" "restorecon -R $DATASTORES on the host"
         changed
     fi
     # datastores on NFS, ours or mounted otherwise
     if [ -n "$PLAN_MOUNTS" ] || grep -q " $DATASTORES.* nfs" /proc/mounts; then
-        case $(getsebool virt_use_nfs 2>>"$LOG") in
+        case $(bounded 60 getsebool virt_use_nfs 2>>"$LOG") in
             *on) ;;
             *)
                 limited 120 setsebool -P virt_use_nfs on ||

@@ -9,10 +9,10 @@ debian_source_line() { printf 'deb [signed-by=%s] %s %s %s' "$1" "$(source_url)"
 # debian_installed PACKAGE: its version if it is installed completely, else nothing.
 debian_installed() {
     # shellcheck disable=SC2016 # dpkg-query expands these
-    dpkg-query -W -f '${db:Status-Abbrev}|${Version}' "$1" 2>/dev/null | sed -n 's/^[ih]i |//p'
+    bounded 60 dpkg-query -W -f '${db:Status-Abbrev}|${Version}' "$1" 2>/dev/null | sed -n 's/^[ih]i |//p'
 }
 
-debian_newer() { dpkg --compare-versions "$1" gt "$2"; }
+debian_newer() { bounded 60 dpkg --compare-versions "$1" gt "$2"; }
 
 # apt and dpkg take record locks, which no shell can look at: apt itself is asked, with nothing to do.
 debian_lock_holder() {
@@ -57,7 +57,7 @@ debian_check_present_key() {
         problem "gpg is missing, so $DEBIAN_KEY cannot be checked" 'apt-get install gpg, or set the armored key in the config'
     else
         mkdir -m 0700 "$WORK/gnupg"
-        prints=$(gpg --homedir "$WORK/gnupg" --batch --with-colons --show-keys "$DEBIAN_KEY" 2>>"$LOG" |
+        prints=$(bounded 60 gpg --homedir "$WORK/gnupg" --batch --with-colons --show-keys "$DEBIAN_KEY" 2>>"$LOG" |
             awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
         if [ "$prints" != "$PLAN_FINGERPRINT" ]; then
             problem "$DEBIAN_KEY has fingerprint $(printf '%s' "${prints:-none}" | one_line), the config says $PLAN_FINGERPRINT" \
@@ -89,18 +89,18 @@ debian_try_source() {
             'check its address and key in the config, and the network and clock of the host'
         return 0
     fi
-    choose_version "$present" "$(apt-cache "$@" madison "$PACKAGE" | awk -F '|' '{ gsub(/ /, "", $2); print $2 }')"
+    choose_version "$present" "$(bounded 60 apt-cache "$@" madison "$PACKAGE" | awk -F '|' '{ gsub(/ /, "", $2); print $2 }')"
 }
 
 debian_repository() {
-    mkdir -p "$(dirname "$DEBIAN_KEY")" "$(dirname "$DEBIAN_LIST")"
+    place "$DEBIAN_KEY" mkdir -p "$(dirname "$DEBIAN_KEY")" "$(dirname "$DEBIAN_LIST")"
     made_file "$DEBIAN_LIST"
     if [ -n "$PLAN_KEY" ]; then
         made_file "$DEBIAN_KEY"
     fi
     if ! debian_key_fits; then
         draft=$DEBIAN_KEY.one-bootstrap
-        key_binary >"$draft"
+        why=$(key_binary 2>&1 >"$draft") || unwritten "$DEBIAN_KEY" "$why"
         chmod 0644 "$draft"
         mv -f "$draft" "$DEBIAN_KEY"
         changed
@@ -113,7 +113,8 @@ debian_install() {
     NEEDRESTART_SUSPEND=1 # Ubuntu: no dialogue, no restart of services that are not ours
     export DEBIAN_FRONTEND NEEDRESTART_SUSPEND
     # left by a run that was killed in the middle of an installation
-    if [ -n "$(dpkg --audit)" ] || ls /var/lib/dpkg/updates/[0-9]* >/dev/null 2>&1; then
+    bounded 60 dpkg --audit >"$WORK/audit" || true # it may end with 1 when there is something
+    if [ -s "$WORK/audit" ] || ls /var/lib/dpkg/updates/[0-9]* >/dev/null 2>&1; then
         with_lock "$PLAN_INSTALL_LIMIT" dpkg --force-confdef --force-confold --configure -a ||
             die "dpkg cannot finish an interrupted installation: $(complaint)" 'dpkg --configure -a on the host'
     fi

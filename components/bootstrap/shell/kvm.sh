@@ -17,7 +17,7 @@ kvm_preflight() {
         problem 'libvirtd and virtqemud are both at work, and fight for the same guests' \
             'systemctl disable --now the one that OpenNebula is not to use, with its sockets'
     fi
-    if [ -d "/lib/modules/$(uname -r)" ] && ! modinfo br_netfilter >/dev/null 2>&1; then
+    if [ -d "/lib/modules/$(uname -r)" ] && ! limited 30 modinfo br_netfilter; then
         want_package '' "kernel-modules-extra-$(uname -r)" '' # EL 10 has put it there
     fi
 }

@@ -1,13 +1,6 @@
 #!/bin/sh
 # The order of the steps. Everything that can be wrong beforehand is told in preflight, before the first change.
 
-# maybe FUNCTION: parts that this host does not need were not sent.
-maybe() {
-    if command -v "$1" >/dev/null; then
-        "$1"
-    fi
-}
-
 preflight() {
     for tool in awk base64 cmp df flock getent setpriv stat timeout; do
         command -v "$tool" >/dev/null || problem "the program $tool is missing" "install $tool on the host"
@@ -17,15 +10,15 @@ preflight() {
     if ! timeout 15 getent hosts "$name" >/dev/null; then
         problem "the host cannot resolve its own name $name" "add '127.0.1.1 $name' to /etc/hosts on the host"
     fi
-    full=$(df -Pk /usr /var | awk -v need="$((PLAN_FREE_MIB * 1024))" 'NR > 1 && $4 < need { print $6 }' | sort -u | one_line)
+    full=$(bounded 60 df -Pk /usr /var | awk -v need="$((PLAN_FREE_MIB * 1024))" 'NR > 1 && $4 < need { print $6 }' | sort -u | one_line)
     if [ -n "$full" ]; then
         problem "less than $PLAN_FREE_MIB MiB free in $full" 'make room there'
     fi
     account_preflight
     if detect; then
-        maybe confinement_preflight
-        maybe storage_preflight
-        maybe firewall_preflight
+        confinement_preflight
+        storage_preflight
+        firewall_preflight
         "${PLAN_KIND}_preflight"
         packages_preflight
     else
@@ -76,7 +69,7 @@ detect() {
 checks() {
     account_checks
     "${PLAN_KIND}_checks"
-    maybe storage_checks
+    storage_checks
     settle
 }
 
@@ -86,7 +79,7 @@ facts() {
         "$(json_string "$PLAN_KIND")" "$(json_string "$OS_ID $OS_VERSION")" "$(json_string "$PACKAGE")" \
         "$(json_string "$("${FAMILY}_installed" "$PACKAGE")")" "$(json_string "$(confined_by)")"
     "${PLAN_KIND}_facts"
-    maybe firewall_facts
+    firewall_facts
     if [ -n "$CHANGES" ]; then
         printf ', "changed": true, "changes": ["%s"]}\n' "$(printf '%s' "$CHANGES" | sed 's/ /", "/g')"
     else

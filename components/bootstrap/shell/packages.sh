@@ -27,7 +27,13 @@ version_fits() {
 
 key_binary() { printf '%s\n' "$PLAN_KEY" | sed '/^[-=]/d' | base64 -d; }
 
-complaint() { "${FAMILY}_complaint" | tail -n 3 | one_line; }
+# A disk that is full says so once, in front of many lines that only follow from it.
+complaint() {
+    {
+        grep -iE 'no space left on device|disk quota exceeded|(needs|at least) [0-9.]+ ?[kmg]i?b .*space|enough (free|disk) ?space' "$LOG" | tail -n 1
+        "${FAMILY}_complaint" | tail -n 3
+    } | awk '!said[$0]++' | one_line
+}
 
 packages_preflight() {
     case " $ARCHITECTURES " in
@@ -137,7 +143,7 @@ package() {
         return 0
     fi
     if [ -n "$WANTED" ]; then
-        : >"$UNFINISHED"
+        place "$UNFINISHED" touch "$UNFINISHED"
         if [ -z "$("${FAMILY}_installed" "$PACKAGE")" ]; then
             made package "$PACKAGE"
         fi

@@ -99,7 +99,7 @@ redhat_repository() {
         return 0
     fi
     if [ -n "$CRB_MISSING" ]; then
-        if ! rpm -q dnf-plugins-core >/dev/null 2>&1 && ! dnf config-manager --help >/dev/null 2>&1; then
+        if ! limited 60 rpm -q dnf-plugins-core && ! limited 60 dnf config-manager --help; then
             redhat_dnf install dnf-plugins-core || die "dnf-plugins-core cannot be installed: $(complaint)" 'dnf install dnf-plugins-core'
         fi
         limited 60 dnf -y config-manager --set-enabled "$CRB_ID" ||

@@ -7,9 +7,9 @@
 RPM_KEY=/etc/pki/rpm-gpg/RPM-GPG-KEY-opennebula
 
 # rpm says "not installed" on standard output
-rpm_installed() { if found=$(rpm -q --qf '%{VERSION}-%{RELEASE}\n' "$1" 2>/dev/null); then printf '%s\n' "$found" | tail -n 1; fi; }
+rpm_installed() { if found=$(bounded 60 rpm -q --qf '%{VERSION}-%{RELEASE}\n' "$1" 2>/dev/null); then printf '%s\n' "$found" | tail -n 1; fi; }
 
-rpm_newer() { [ "$(rpm --eval "%{lua:print(rpm.vercmp('$1', '$2'))}")" = 1 ]; }
+rpm_newer() { [ "$(bounded 60 rpm --eval "%{lua:print(rpm.vercmp('$1', '$2'))}")" = 1 ]; }
 
 rpm_source() {
     printf '[opennebula]\nname=OpenNebula\nbaseurl=%s\nenabled=1\nautorefresh=1\ngpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file://%s' \
@@ -20,7 +20,7 @@ rpm_key_fits() { [ -z "$PLAN_KEY" ] || same_text "$RPM_KEY" "$PLAN_KEY"; }
 
 # rpm names a key by the end of its fingerprint: 8 digits, all 40 in newer versions.
 rpm_trusts_key() {
-    rpm -q gpg-pubkey --qf '%{VERSION}\n' 2>/dev/null |
+    bounded 60 rpm -q gpg-pubkey --qf '%{VERSION}\n' 2>/dev/null |
         awk -v all="$PLAN_FINGERPRINT" '{ short = toupper($1) }
             length(short) >= 8 && substr(all, length(all) - length(short) + 1) == short { found = 1 }
             END { exit !found }'
@@ -47,7 +47,7 @@ rpm_key_to() {
         return 1
     fi
     mkdir -m 0700 "$WORK/gnupg"
-    prints=$(gpg --homedir "$WORK/gnupg" --batch --with-colons --show-keys "$RPM_KEY" 2>>"$LOG" |
+    prints=$(bounded 60 gpg --homedir "$WORK/gnupg" --batch --with-colons --show-keys "$RPM_KEY" 2>>"$LOG" |
         awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
     if [ "$prints" != "$PLAN_FINGERPRINT" ]; then
         problem "$RPM_KEY has fingerprint $(printf '%s' "${prints:-none}" | one_line), the config says $PLAN_FINGERPRINT" \
@@ -65,7 +65,7 @@ rpm_settled() {
 
 # rpm_repository FILE: key, trust, source.
 rpm_repository() {
-    mkdir -p "$(dirname "$RPM_KEY")" "$(dirname "$1")"
+    place "$RPM_KEY" mkdir -p "$(dirname "$RPM_KEY")" "$(dirname "$1")"
     made_file "$1"
     if [ -n "$PLAN_KEY" ]; then
         made_file "$RPM_KEY"
@@ -91,4 +91,4 @@ rpm_scriptlets() {
 }
 
 # All packages of OpenNebula that are there, for installing them once more.
-rpm_present() { rpm -qa --qf '%{NAME}\n' 'opennebula-*' | sort; }
+rpm_present() { bounded 60 rpm -qa --qf '%{NAME}\n' 'opennebula-*' | sort; }

@@ -5,7 +5,7 @@
 # in the record of what was made. Never libvirt, guests, their disks, datastores, or packages that were there before.
 
 undo_preflight() {
-    if ! getent passwd "$ONE_USER" >/dev/null; then
+    if ! bounded 30 getent passwd "$ONE_USER" >/dev/null; then
         say "there is no $ONE_USER: this host is not prepared, or the package was removed"
     fi
     guests=$(undo_processes '*qemu-system*' '*qemu-kvm*' | one_line)
@@ -15,23 +15,6 @@ undo_preflight() {
     if [ -n "$guests" ]; then
         die "guests of OpenNebula run on it ($guests), though it has left oned" \
             'look with virsh -c qemu:///system list and lxc-ls on the host; move or end them, then run it again'
-    fi
-}
-
-# recorded KIND: what was made of this kind, one a line.
-recorded() { sed -n "s/^$1 //p" "$MADE" 2>/dev/null || true; }
-
-# drop_block FILE: our block goes, other lines stay; a file that had nothing else goes too.
-drop_block() {
-    if [ -L "$1" ] || [ ! -f "$1" ] || ! grep -qxF "$BLOCK_BEGIN" "$1"; then
-        return 0
-    fi
-    others=$(without_block "$1") || die "$1 has our first marker line but not the last" \
-        "mend $1 by hand: the block ends with the line '$BLOCK_END'"
-    if [ -n "$others" ]; then
-        put_text "$1" "$(stat -c %U:%G "$1")" "$(stat -c %a "$1")" "$others"
-    else
-        drop_file "$1"
     fi
 }
 
@@ -116,89 +99,22 @@ undo_directories() {
     done
 }
 
-# Only what our block in fstab mounts, and only from there. Data is the server's; a directory is removed when it is empty.
 undo_mounts() {
-    lines=$(sed -n "\\|^$BLOCK_BEGIN\$|,\\|^$BLOCK_END\$|p" /etc/fstab 2>/dev/null | grep -v '^#' || true)
-    while read -r source target _; do
-        mounted=$(awk -v target="$target" '$2 == target { found = $1 } END { print found }' /proc/mounts)
-        if [ -n "$target" ] && [ "$mounted" = "$source" ]; then
-            limited 60 umount "$target" ||
-                die "$target cannot be unmounted: $(last_words)" "fuser -vm $target on the host, then run it again"
-            changed
-        fi
-    done <<MOUNTS
-$lines
-MOUNTS
-    drop_block /etc/fstab
-    recorded directory | while read -r target; do
-        rmdir "$target" 2>/dev/null || true
-    done
+    withdraw_mounts ''
+    drop_block "$FSTAB"
+    withdraw_directories ''
 }
 
 undo_firewall() {
-    recorded firewalld >"$WORK/rules"
-    while read -r rule; do
-        undo_firewalld "$rule"
-    done <"$WORK/rules"
+    withdraw_firewalld ''
     if command -v ufw >/dev/null; then
-        undo_listed 'ufw show added'
-        # as it prints them: ufw allow from NETWORK to any port PORTS proto tcp comment 'opennebula'
-        sed -n "s/^ufw \(allow .*\) comment 'opennebula'\$/\1/p" "$WORK/listed" >"$WORK/rules"
-        while read -r rule; do
-            # shellcheck disable=SC2086 # words
-            limited 60 ufw --force delete $rule || die "ufw does not delete a rule of ours: $(last_words)" "ufw delete $rule on the host"
-            changed
-        done <"$WORK/rules"
+        withdraw_ufw ''
     fi
-    undo_nftables
+    if command -v nft >/dev/null; then
+        withdraw_nftables
+    fi
     drop_block /etc/nftables.conf
     drop_block /etc/sysconfig/nftables.conf
-}
-
-# undo_listed COMMAND: what it prints, in $WORK/listed. A list that is not told must not pass for an empty one.
-undo_listed() {
-    printf '+ %s\n' "$1" >>"$LOG"
-    # shellcheck disable=SC2086 # words
-    timeout 30 $1 >"$WORK/listed" 2>>"$LOG" </dev/null 9>&- ||
-        die "$1 does not tell its rules: $(last_words)" "$1 on the host; mend what it says, then run it again"
-}
-
-undo_firewalld() {
-    if command -v firewall-cmd >/dev/null && [ "$(timeout 30 firewall-cmd --state 2>&1)" = running ]; then
-        undo_rich_rule "$1" firewall-cmd --permanent
-        undo_rich_rule "$1" firewall-cmd
-    elif command -v firewall-offline-cmd >/dev/null; then
-        undo_rich_rule "$1" firewall-offline-cmd
-    fi
-}
-
-# undo_rich_rule RULE COMMAND...: a query ends with 1 for a rule that is not there, and otherwise when it does not know.
-undo_rich_rule() {
-    rich=$1
-    shift
-    if limited 60 "$@" "--query-rich-rule=$rich"; then
-        limited 60 "$@" "--remove-rich-rule=$rich" ||
-            die "firewalld keeps a rule of ours: $(last_words)" "$* --remove-rich-rule='$rich' on the host"
-        changed
-    elif [ $? -ne 1 ]; then
-        die "firewalld does not tell whether it has a rule of ours: $(last_words)" "$* --query-rich-rule='$rich' on the host"
-    fi
-}
-
-undo_nftables() {
-    if ! command -v nft >/dev/null; then
-        return 0
-    fi
-    undo_listed 'nft -a list ruleset'
-    awk '
-        $1 == "table" { table = $2 " " $3 }
-        $1 == "chain" { chain = $2 }
-        / comment "opennebula" # handle [0-9]+$/ { print table, chain, "handle", $NF }' "$WORK/listed" >"$WORK/rules"
-    while read -r rule; do
-        # shellcheck disable=SC2086 # words
-        limited 30 nft delete rule $rule || die "nftables keeps a rule of ours: $(last_words)" "nft delete rule $rule on the host"
-        changed
-    done <"$WORK/rules"
 }
 
 undo_confinement() {
@@ -227,9 +143,9 @@ undo_package() {
     while read -r package; do
         if [ -z "$PLAN_UNINSTALL" ]; then
             say "$package stays installed"
-        elif command -v dpkg >/dev/null && dpkg -s "$package" >/dev/null 2>&1; then
+        elif command -v dpkg >/dev/null && limited 60 dpkg -s "$package"; then
             undo_remove dpkg --remove "$package"
-        elif command -v rpm >/dev/null && rpm -q "$package" >/dev/null 2>&1; then
+        elif command -v rpm >/dev/null && limited 60 rpm -q "$package"; then
             undo_remove rpm --erase "$package"
         fi
     done <"$WORK/packages"
@@ -260,7 +176,7 @@ undo_source() {
     done <"$WORK/files"
     recorded rpm-key >"$WORK/keys"
     while read -r print; do
-        rpm -q gpg-pubkey --qf '%{VERSION} %{VERSION}-%{RELEASE}\n' 2>/dev/null | awk -v all="$print" '{ short = toupper($1) }
+        bounded 60 rpm -q gpg-pubkey --qf '%{VERSION} %{VERSION}-%{RELEASE}\n' 2>/dev/null | awk -v all="$print" '{ short = toupper($1) }
             length(short) >= 8 && substr(all, length(all) - length(short) + 1) == short { print $2 }' >"$WORK/trusted"
         while read -r key; do
             limited 60 rpm --erase "gpg-pubkey-$key" ||

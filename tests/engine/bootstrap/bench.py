@@ -33,6 +33,7 @@ STEPS = [
     "authorized-keys",
     "known-hosts",
     "directories",
+    "storage",
     "kvm",
     "confinement",
     "firewall",

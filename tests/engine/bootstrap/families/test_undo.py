@@ -190,14 +190,14 @@ def test_rules_of_a_firewalld_that_rests() -> None:
         (root.path / "var/lib/recorded/firewalld").unlink()
         assert "firewall" in root.undo().facts["changes"]
         assert (root.path / "var/lib/recorded/firewalld-permanent").read_text() == f"{own}\n"
-        assert len([line for line in root.recorded() if line.startswith("firewall-offline-cmd --remove")]) == 2
+        assert len([line for line in root.recorded() if line.startswith("firewall-offline-cmd --remove")]) == 3
 
 
 def test_rules_of_ufw() -> None:
     with start("ubuntu:24.04") as root:
         root.with_recorded("ufw")
         root.prepare(firewall=_OPEN)
-        assert len((root.path / "var/lib/recorded/ufw").read_text().splitlines()) == 2
+        assert len((root.path / "var/lib/recorded/ufw").read_text().splitlines()) == 3
         assert "firewall" in root.undo().facts["changes"]
         assert (root.path / "var/lib/recorded/ufw").read_text() == ""
         assert "firewall" not in root.undo().facts["changes"]
