@@ -32,6 +32,7 @@ from lab.standins.opennebula.database import MariaDb
 from lab.standins.opennebula.local import LocalOned
 from tests.contract.endpoint import Endpoint
 from tests.registration.paper_hosts import PaperHosts
+from tests.registration.probes import probed
 
 pytestmark = pytest.mark.database
 
@@ -316,11 +317,7 @@ def test_fifty_rounds_of_monitoring_are_never_a_difference(zone: Zone) -> None:
     watched = next(iter(declared))
     for number in range(50):
         for host_id, spec in declared.items():
-            system = (
-                f'HYPERVISOR="kvm"\nTOTALCPU={800 + number}\nTOTALMEMORY={10**6 + number}\nVERSION="7.4.{number}"\n'
-            )
-            system += f'HOSTNAME="{spec.name}"\nMODELNAME="m{number}"\nKVM_CPU_MODEL="c{number % 3}"\n'
-            zone.push(host_id, "SYSTEM_HOST", system)
+            zone.push(host_id, "SYSTEM_HOST", probed(spec.name, number))
             zone.push(host_id, "MONITOR_HOST", f"FREECPU={number}\nFREEMEMORY={number}\nUSEDCPU=1\nUSEDMEMORY=1\n")
             if number % 10 == 3:
                 packed = base64.b64encode(zlib.compress(b"probe failed")).decode()
