@@ -185,6 +185,7 @@ class FleetReadyProvider(OnedProvider):
             fleet_inputs.fleet(normal),
             fleet_inputs.cadence(normal),
             anew=anew,
+            fresh=parts.registrar.started,
             # A host that was added with this run is pinned in a ConfigMap that the pod may not have seen yet.
             first_error=parts.refresh_pod_files,
             progress=counting(),

@@ -44,6 +44,13 @@ class Registrar:
         self._clusters = ClusterNames(client.clusters)
         self._guard = threading.Lock()
         self._claimed: set[int] = set()
+        self._started: set[int] = set()
+
+    @property
+    def started(self) -> frozenset[int]:
+        """Ids of the hosts whose probes this process has started, and so with oned's present scripts and monitoring."""
+        with self._guard:
+            return frozenset(self._started)
 
     def register(self, spec: HostSpec, adopt: AdoptPolicy, drain: DrainPolicy = NO_DRAIN) -> int:
         """Id of the one host of this name, made or adopted, with all that is declared of it.
@@ -163,6 +170,7 @@ class Registrar:
                     if record is None or drivers_of(record) != spec.drivers():
                         raise
                     return record
+            self._has_started(host_id)
             if attributes := spec.attributes():
                 # Before the look at what came of it: one list then proves the name and reads the attributes back, and all who
                 # register at the moment share it. After it, whoever still writes is missed by the next ones' list.
@@ -230,6 +238,9 @@ class Registrar:
                 # oned would call it MONITORED at once and leave its old probes and remote scripts at work; monitord
                 # starts probes, and so copies the scripts, only for a host that comes from OFFLINE (HostMonitorManager).
                 self._set_state(record.id, AdminState.OFFLINE)
+                self._has_started(record.id)
+            if record.admin_state is AdminState.OFFLINE:
+                self._has_started(record.id)
             self._set_state(record.id, spec.state.in_oned)
         if spec.state is AdminState.MAINTENANCE and (emptying or record.admin_state is AdminState.ENABLED):
             # Also if it was empty a moment ago: until it was disabled, VMs came to it.
@@ -247,6 +258,10 @@ class Registrar:
             lambda: self._client.set_state(host_id, state),
             lambda: self._client.host(host_id).admin_state is state,
         )
+
+    def _has_started(self, host_id: int) -> None:
+        with self._guard:
+            self._started.add(host_id)
 
 
 def _in_use(record: HostRecord, stuck: Sequence[Stuck], consequence: str, drain: DrainPolicy) -> HostInUse:

@@ -17,7 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 WRITTEN_BY_ONED = frozenset(
     {
-        # What src/im_mad/remotes/*-probes.d/host/system print on KVM, qemu and LXC hosts, 6.10 and 7.4 together: `common.d`, `node-probes.d`,
+        # What the host/system probes of 6.10 and 7.4 print on KVM, qemu and LXC hosts (src/im_mad/remotes): `common.d`, `node-probes.d`,
         *("ARCH", "HOSTNAME", "MODELNAME", "VERSION"),
         *("CORE", "HUGEPAGE", "MEMORY_NODE", "NUMA_NODE", "PCI"),
         *("DS", "DS_LOCATION_FREE_MB", "DS_LOCATION_TOTAL_MB", "DS_LOCATION_USED_MB"),

@@ -296,18 +296,20 @@ def test_check_and_diff_ask_nobody(provider: Engine, server: OnedServer) -> None
 
 
 def test_the_fleet_is_waited_for_and_an_unchanged_one_is_not(provider: Engine, server: OnedServer) -> None:
-    first = server.oned.insert("kvm-1", state=HostState.MONITORED)
+    """A host that this process has registered is not probed a second time."""
+    first = int(provider.create("host", {**KVM, "name": "fresh"})[0])
+    server.oned.change(first, state=HostState.MONITORED)
     second = server.oned.insert("dark", state=HostState.OFFLINE)
     server.oned.samples = [Sample(host_id=first, timestamp=100), Sample(host_id=first, timestamp=103)]
     news = {
-        "hosts": [{"name": "kvm-1", "id": float(first)}, {"name": "dark", "id": str(second), "state": "offline"}],
+        "hosts": [{"name": "fresh", "id": float(first)}, {"name": "dark", "id": str(second), "state": "offline"}],
         "limit_seconds": 20.0,
         "poll_seconds": 0.1,
     }
     inputs, failures = provider.check("fleet", news)
     assert failures == {}
     id_, outputs = provider.create("fleet", inputs)
-    assert (id_, outputs["states"]) == ("fleet", {"kvm-1": "MONITORED", "dark": "OFFLINE"})
+    assert (id_, outputs["states"]) == ("fleet", {"fresh": "MONITORED", "dark": "OFFLINE"})
     assert provider.diff("fleet", outputs, inputs)[0] is False
     longer, _ = provider.check("fleet", {**news, "limit_seconds": 99})
     assert provider.diff("fleet", outputs, longer)[0] is False

@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,18 @@ def test_a_change_of_remote_scripts_reaches_every_host_and_those_that_fail_are_n
     assert "two (id" in text
     assert "ERROR" in text.partition("two (id")[2].splitlines()[0]
     assert {"one copy v3", "two copy v3", "three copy v3"} <= set(zone.paper.log())
+
+
+def test_a_change_of_remote_scripts_reaches_disabled_hosts_too_and_leaves_them_disabled(zone: Zone) -> None:
+    off = zone.host("off")
+    busy = zone.machine(off)
+    spec = HostSpec(name="off", im_mad="kvm", vm_mad="kvm")
+    zone.rules.update(off, spec, replace(spec, state=AdminState.DISABLED))
+    (zone.oned.directory / "var/remotes/marker").write_text("v4")
+    wait_for_fleet(zone.client, [Expected(id=off, name="off", state=AdminState.DISABLED)], Cadence(), anew=True)
+    zone.until(lambda: "off copy v4" in zone.paper.log())
+    assert zone.client.host(off).state == HostState.DISABLED
+    assert zone.vm(busy).lcm_state == LcmState.RUNNING
 
 
 class Counting(XmlRpcClient):
