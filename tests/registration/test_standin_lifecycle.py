@@ -22,7 +22,7 @@ from components.registration.cluster_inputs import ClusterSpec
 from components.registration.cluster_reconcile import ClusterRegistrar
 from components.registration.cluster_xmlrpc import XmlRpcClusters
 from components.registration.drain import DrainMode, DrainPolicy
-from components.registration.errors import ClusterInUse, ClusterTaken, FleetNotReady, HostInUse
+from components.registration.errors import ClusterInUse, ClusterTaken, FleetNotReady, HostInUse, NameTaken
 from components.registration.lease import ProcessLocks
 from components.registration.pool import Listing, Pool
 from components.registration.readiness import Cadence, Expected, wait_for_fleet
@@ -381,14 +381,16 @@ def test_drift_of_each_kind_is_seen_and_of_nothing_else(zone: Zone) -> None:
     assert maintained is not None
     assert maintained.state is AdminState.DISABLED, "a VM came to it: the next run empties it again"
     assert calls == {"hostpool.info": 1, "host.info": 2}, "those that are gone are asked for by id"
-    # Deleted and re-created: the next run finds the new id by the name and takes it over.
-    assert zone.rules.register(declared[ids[7]], MATCHING) == again
+    # Deleted and re-created by hand, in another cluster: the next run finds the new id by the name, and takes it over if told.
+    with pytest.raises(NameTaken, match=r"bears no mark of this stack .* it is in cluster 'default'"):
+        zone.rules.register(declared[ids[7]], MATCHING)
+    assert zone.rules.register(declared[ids[7]], ALWAYS) == again
 
 
 def test_the_life_of_a_cluster(zone: Zone) -> None:
     spec = ClusterSpec(name="prod", attributes={"RESERVED_CPU": "10%", "RACK": 'say "hi"'})
     cluster_id = zone.cluster_rules.register(spec, ALWAYS)
-    record = zone.cluster_rules.observe(cluster_id)
+    record = zone.cluster_rules.observe(cluster_id, "prod")
     assert record is not None
     assert spec.as_seen(record) == spec
     assert zone.cluster_rules.register(spec, ALWAYS) == cluster_id
@@ -399,11 +401,11 @@ def test_the_life_of_a_cluster(zone: Zone) -> None:
         zone.cluster_rules.remove(cluster_id, "prod")
     after = ClusterSpec(name="prod", attributes={"RACK": "r2"})
     zone.api.ok("cluster.rename", cluster_id, "by-hand")
-    zone.cluster_rules.update(cluster_id, spec, after)
-    record = zone.cluster_rules.observe(cluster_id)
+    zone.cluster_rules.update(cluster_id, replace(spec, name="by-hand"), after)
+    record = zone.cluster_rules.observe(cluster_id, "prod")
     assert record is not None
     assert (record.name, record.attribute("RACK"), record.attribute("RESERVED_CPU")) == ("prod", "r2", "")
     assert record.hosts == (host_id,)
     zone.rules.remove(host_id, "kvm-1")
     zone.cluster_rules.remove(cluster_id, "prod")
-    assert zone.cluster_rules.observe(cluster_id) is None
+    assert zone.cluster_rules.observe(cluster_id, "prod") is None
