@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from components.registration.client import AdminState, HostRecord, OnedClient
@@ -74,7 +75,7 @@ class Registrar:
                 record = self._rows.fresh(spec.name) or self._client.host(taken.host_id)
                 adopted = True
         if adopted:
-            _check_adoption(record, spec, adopt, cluster_id)
+            record = self._adopted(record, spec, adopt, cluster_id)
             log.warning("host %s (id %d) was registered already and is taken over", record.name, record.id)
         self._bring(record, spec, cluster_id, drain, drivers=adopted)
         with self._guard:
@@ -225,12 +226,28 @@ class Registrar:
                     if record is None or drivers_of(record) != spec.drivers():
                         raise
                     return record
-            self._has_started(host_id)
-            if attributes := spec.attributes():
-                # Before the look at what came of it: one list then proves the name and reads the attributes back, and all who
-                # register at the moment share it. After it, whoever still writes is missed by the next ones' list.
-                self._write_attributes(host_id, attributes)
+                self._has_started(host_id)
+                if attributes := spec.attributes():
+                    # Before the look at what came of it: one list then proves the name and reads the attributes back, and all who
+                    # register at the moment share it. After it, whoever still writes is missed by the next ones' list. And under
+                    # the lock: until its mark is there, another stack would take the host for nobody's.
+                    self._write_attributes(host_id, attributes)
             return self._confirm(spec.name, host_id, write)
+
+    def _adopted(self, record: HostRecord, spec: HostSpec, adopt: AdoptPolicy, cluster_id: int) -> HostRecord:
+        """The host that is taken over, with this stack's mark. Raises NameTaken."""
+        if adopt is not AdoptPolicy.MATCHING or record.attribute(OWNER_ATTRIBUTE):
+            _check_adoption(record, spec, adopt, cluster_id)
+            return record
+        with self._locks.hold(spec.name):
+            # Whoever has just allocated it holds the lock until the mark is there.
+            record = self._client.host(record.id)
+            _check_adoption(record, spec, adopt, cluster_id)
+            if spec.owner is None or record.attribute(OWNER_ATTRIBUTE):
+                return record
+            self._pool.changed(record.id)
+            self._write_attributes(record.id, {OWNER_ATTRIBUTE: spec.owner})
+            return replace(record, template={**record.template, OWNER_ATTRIBUTE: spec.owner})
 
     def _confirm(self, name: str, host_id: int, write: Write) -> HostRecord:
         """The new host's row, once it is seen to be the only one of its name. A follower may lag behind its leader."""

@@ -117,7 +117,7 @@ def test_adoption_brings_the_declared_fields_and_leaves_the_probes_alone(zone: Z
 def test_adoption_of_an_enabled_host_does_not_touch_its_state(zone: Zone, state: HostState) -> None:
     zone.oned.insert("kvm-1", state=state)
     zone.rules.register(KVM, MATCHING)
-    assert zone.oned.counted() == {"hosts": 1, "host": 1}
+    assert zone.oned.counted() == {"hosts": 1, "host": 2}
 
 
 def test_policy_refuse_takes_over_nothing(zone: Zone) -> None:
