@@ -69,8 +69,8 @@ class _Host(Section):
     reserved_memory: int | None = Field(default=None, description="RESERVED_MEM, KiB; negative overcommits")
     adopt: Literal["refuse", "matching", "always"] = Field(
         default="matching",
-        description="a host of this name that oned has already: refuse it, take it over if its drivers fit and it bears no other "
-        "owner (matching), or always",
+        description="a host of this name that oned has already: refuse it, take it over if its drivers fit and it bears this stack's "
+        "mark, or none and nobody uses it (matching), or always",
     )
     os: OperatingSystem | None = Field(
         default=None,
@@ -200,8 +200,8 @@ class FleetSettings(Section):
     owner: AttributeValue | None = Field(
         default=None,
         min_length=1,
-        description="written to every host as MANAGED_BY: a stack with another owner, or without one, does not take it over "
-        "unless adopt is always. One more call a host that has no labels",
+        description="written to every host as MANAGED_BY: a stack with another owner does not touch it unless adopt is always; "
+        "left out, PROJECT/STACK",
     )
     drain: DrainSettings = Field(
         default=DrainSettings(), description="how VMs leave hosts without a drain of their own; read when it is needed"

@@ -47,7 +47,7 @@ class ClusterProvider(DeclaredProvider):
 
     @plainly
     def read(self, id_: str, props: Props) -> ReadResult:
-        record = self._runtime().clusters.observe(int(id_))
+        record = self._runtime().clusters.observe(int(id_), inputs.cluster_spec(props).name)
         if record is None:
             return ReadResult(None, {})
         seen = inputs.cluster_spec(props).as_seen(record)

@@ -19,6 +19,7 @@ from components.registration.errors import (
     ClusterInUse,
     ClusterTaken,
     DuplicateClusters,
+    Inconsistent,
     NotFound,
 )
 from components.registration.lease import Locks
@@ -69,15 +70,24 @@ class ClusterRegistrar:
 
     def update(self, cluster_id: int, before: ClusterSpec, spec: ClusterSpec) -> None:
         """Change what differs from `spec`, in place. Attributes that are no longer declared are emptied."""
-        cleared = before.attributes.keys() - spec.attributes.keys()
-        self._bring(self._client.cluster(cluster_id), spec, cleared)
+        record = self._client.cluster(cluster_id)
+        if record.name not in (before.name, spec.name):
+            raise Inconsistent(
+                f"cluster {cluster_id} is called {record.name!r} and not {before.name!r}",
+                "it was renamed behind the stack's back, or the number is another cluster's now",
+                then="`pulumi refresh`, then `pulumi up`",
+            )
+        self._bring(record, spec, before.attributes.keys() - spec.attributes.keys())
 
-    def observe(self, cluster_id: int) -> ClusterDetails | None:
-        """The cluster as it is, None when it is gone. May be some seconds old."""
-        return self._pool.row(cluster_id) or self._rows.read(cluster_id)
+    def observe(self, cluster_id: int, name: str) -> ClusterDetails | None:
+        """The cluster that the state has as `name`, as it is; None when it is gone. May be some seconds old."""
+        return self._rows.still(cluster_id, name)
 
     def remove(self, cluster_id: int, name: str) -> None:
-        """Delete the cluster. Success when it is gone already; refused, with a list, while anything is in it."""
+        """Delete the cluster. Success when it is gone already; refused, with a list, while anything is in it.
+
+        One of another name is another's: after another database the number may be anybody's. It is only forgotten.
+        """
         if cluster_id < FIRST_OWN_ID:
             log.warning("cluster %s (id %d) stays: oned's own are never deleted", name, cluster_id)
             return
@@ -85,6 +95,11 @@ class ClusterRegistrar:
             if cluster_id in self._claimed:
                 log.warning("cluster %s (id %d) stays: another resource has taken it over", name, cluster_id)
                 return
+        record = self._rows.read(cluster_id)
+        if record is not None and record.name != name:
+            text = "cluster %s (id %d) is only forgotten by this stack: the number is cluster %s's now"
+            log.warning(text, name, cluster_id, record.name)
+            return
         try:
             self._client.delete(cluster_id)
         except NotFound:

@@ -52,7 +52,7 @@ class DatastoreProvider(DeclaredProvider):
     @plainly
     def read(self, id_: str, props: Props) -> ReadResult:
         rules = self._runtime().datastores
-        record = rules.observe(int(id_))
+        record = rules.observe(int(id_), inputs.datastore_spec(props))
         if record is None:
             return ReadResult(None, {})
         seen = inputs.datastore_props(rules.seen(inputs.datastore_spec(props), record))

@@ -96,16 +96,29 @@ class DatastoreRegistrar:
         drivers = datastore_id < FIRST_OWN_ID
         self._bring(record, spec, self._clusters.ids(spec.clusters), cleared=cleared, drivers=drivers)
 
-    def observe(self, datastore_id: int) -> DatastoreRecord | None:
-        """The datastore as it is, None when it is gone. May be some seconds old."""
-        return self._pool.row(datastore_id) or self._rows.read(datastore_id)
+    def observe(self, datastore_id: int, was: DatastoreSpec) -> DatastoreRecord | None:
+        """The datastore that the state has as `was`, as it is; None when it is gone. May be some seconds old.
+
+        One of another name, and another type or driver besides, is another's: nobody renames and rebuilds at once.
+        """
+        record = self._rows.still(datastore_id, was.name)
+        if record is None or record.name == was.name:
+            return record
+        if (record.type, *drivers_of(record)) == (was.type, *was.drivers()):
+            return record
+        text = "datastore %s: its number %d is datastore %s's now, so it counts as gone"
+        log.warning(text, was.name, datastore_id, record.name)
+        return None
 
     def seen(self, spec: DatastoreSpec, record: DatastoreRecord) -> DatastoreSpec:
         """`spec` with oned's present values."""
         return spec.as_seen(record, self._clusters.name)
 
     def remove(self, datastore_id: int, name: str) -> None:
-        """Delete the datastore. Success when it is gone already; refused, with a list, while anything is on it."""
+        """Delete the datastore. Success when it is gone already; refused, with a list, while anything is on it.
+
+        One of another name is another's: after another database the number may be anybody's. It is only forgotten.
+        """
         if datastore_id < FIRST_OWN_ID:
             log.warning("datastore %s (id %d) stays: oned's own are never deleted", name, datastore_id)
             return
@@ -115,6 +128,10 @@ class DatastoreRegistrar:
                 return
         record = self._rows.read(datastore_id)
         if record is None:
+            return
+        if record.name != name:
+            text = "datastore %s (id %d) is only forgotten by this stack: the number is datastore %s's now"
+            log.warning(text, name, datastore_id, record.name)
             return
         self._check_empty(record, "is not removed")
         try:

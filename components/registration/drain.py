@@ -31,8 +31,11 @@ from components.registration.errors import ActionRefused, Ambiguous, NotFound
 AT_ONCE: Final = 2
 """Migrations of one host at the same time; the dynamic provider drains up to four hosts at once."""
 POLL: Final = 2.0
+LAG: Final = 15.0
+"""Seconds for which a VM may be in the host's list and not in the pool: a server of the zone may lag behind another."""
 LISTED: Final = 50
 _NO_LIVE: Final = ("lxc",)
+_NO_STATE: Final = -1
 _FAILED: Final = tuple(state for state in LcmState if state.name.endswith("FAILURE"))
 
 log = logging.getLogger("opennebula.registration")
@@ -67,14 +70,20 @@ class Stuck:
     reason: str
 
     def line(self) -> str:
-        state = self.vm.state_name
-        return f"\n  {self.vm.id} {self.vm.name} ({state}){': ' if self.reason else ''}{self.reason}"
+        known = f" {self.vm.name} ({self.vm.state_name})" if self.vm.state != _NO_STATE else ""
+        return f"\n  {self.vm.id}{known}{': ' if self.reason else ''}{self.reason}"
 
 
 def listing(stuck: Sequence[Stuck]) -> str:
     """One line a VM, at most LISTED of them."""
     more = f"\n  … and {len(stuck) - LISTED} more" if len(stuck) > LISTED else ""
     return "".join(each.line() for each in stuck[:LISTED]) + more
+
+
+def unknown(vm_id: int) -> Stuck:
+    """A number in a host's list that no VM of oned has, and that keeps oned from deleting the host."""
+    reason = "oned counts it on the host and has no such VM. Next: stop oned, `onedb fsck` mends its lists"
+    return Stuck(vm=MachineRecord(id=vm_id, name="", state=_NO_STATE), reason=reason)
 
 
 @dataclass
@@ -104,6 +113,8 @@ class _Work:
     rooms: list[_Room]
     moves: dict[int, _Move] = field(default_factory=dict)
     stuck: dict[int, Stuck] = field(default_factory=dict)
+    missing: dict[int, float] = field(default_factory=dict)
+    """Since when a VM of the host's list has not been in the pool."""
 
     def leave(self, vm: MachineRecord, reason: str) -> None:
         self.moves.pop(vm.id, None)
@@ -121,7 +132,12 @@ class Drainer:
 
     def look(self, host: HostRecord) -> tuple[Stuck, ...]:
         """The VMs of a host, with no reason but that they are there."""
-        return tuple(Stuck(vm=vm, reason="") for vm in self._client.vms(host.vms) if vm.state != VmState.DONE)
+        known = {vm.id: vm for vm in self._client.vms(host.vms)}
+        return tuple(
+            Stuck(vm=known[number], reason="") if number in known else unknown(number)
+            for number in host.vms
+            if number not in known or known[number].state != VmState.DONE
+        )
 
     def empty(self, host: HostRecord, policy: DrainPolicy, avoid: Callable[[str], bool]) -> tuple[Stuck, ...]:
         """Move the VMs of a host that takes no new ones; what could not be moved. `avoid`: hosts by name that come last.
@@ -143,22 +159,27 @@ class Drainer:
             rooms=[_Room(host=each, cpu=each.free_cpu, memory=each.free_memory) for each in targets],
         )
         while True:
+            over = self._clock.monotonic() >= work.ends
             present = set(self._client.host(host.id).vms)
             waiting = (present | work.moves.keys()) - work.stuck.keys()
-            if not waiting:
+            if waiting:
+                self._look(work, host, present, self._client.vms(waiting))
+            if over or not waiting:
                 return self._still_there(work, present)
-            self._look(work, host, present, self._client.vms(waiting))
             if waiting - work.stuck.keys():
                 self._clock.sleep(POLL)
 
     def _still_there(self, work: _Work, present: set[int]) -> tuple[Stuck, ...]:
         """What was given up, less what has arrived all the same. A VM whose disks are stuck half-way is listed too."""
         now = {vm.id: vm for vm in self._client.vms(work.stuck.keys())}
-        return tuple(
-            Stuck(vm=now[number], reason=stuck.reason)
-            for number, stuck in sorted(work.stuck.items())
-            if number in now and not _gone(now[number], work.host_id, present)
-        )
+        found = []
+        for number, stuck in sorted(work.stuck.items()):
+            vm = now.get(number)
+            if vm is None or vm.state == VmState.DONE:
+                found += [unknown(number)] if number in present else []
+            elif not _gone(vm, work.host_id, present):
+                found.append(Stuck(vm=vm, reason=stuck.reason))
+        return tuple(found)
 
     def _look(self, work: _Work, host: HostRecord, present: set[int], vms: Sequence[MachineRecord]) -> None:
         """One look at all VMs that are neither gone nor given up."""
@@ -181,6 +202,10 @@ class Drainer:
                 work.leave(vm, f"not done after {work.policy.vm_limit:g} s. Next: `onevm show {vm.id}`")
             elif move is None or not move.sent:
                 self._begin(work, host, vm, now)
+        for number in present - {vm.id for vm in vms if vm.state != VmState.DONE} - work.stuck.keys():
+            since = work.missing.setdefault(number, now)
+            if now >= work.ends or now - since >= LAG:
+                work.stuck[number] = unknown(number)
 
     def _begin(self, work: _Work, host: HostRecord, vm: MachineRecord, now: float) -> None:
         """Send a VM away, if its turn and its state allow it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from pulumi.output import Unknown
@@ -38,6 +39,8 @@ IN_PLACE: Final = (
     "host_key",
     "on_removal",
 )
+MARKED: Final = "marked"
+"""Output: the owner that this stack has written last. A refresh shows in `owner` what oned has, which may be another's."""
 _REQUIRED: Final = REPLACING
 _DEFAULTS: Final[Props] = {
     "cluster": DEFAULT_CLUSTER,
@@ -181,6 +184,11 @@ def host_spec(props: Mapping[str, Any]) -> HostSpec:
         state=AdminState(normal["state"]),
         owner=normal.get("owner"),
     )
+
+
+def written(outputs: Mapping[str, Any]) -> HostSpec:
+    """The host of stored outputs, with the owner that this stack has written."""
+    return replace(host_spec(outputs), owner=outputs.get(MARKED) or outputs.get("owner"))
 
 
 def adopt_policy(props: Mapping[str, Any]) -> AdoptPolicy:

@@ -114,33 +114,36 @@ class HostProvider(DeclaredProvider):
         spec = inputs.host_spec(props)
         self._runtime().before_registering()
         host_id = self._runtime().registrar.register(spec, inputs.adopt_policy(props), self._drain(props))
-        return CreateResult(str(host_id), _outputs(host_id, props))
+        return CreateResult(str(host_id), _outputs(host_id, props, marked=spec.owner))
 
     @plainly
     def update(self, id_: str, olds: Props, news: Props) -> UpdateResult:
         rules = self._runtime().registrar
-        rules.update(int(id_), inputs.host_spec(olds), inputs.host_spec(news), self._drain(news))
-        return UpdateResult(_outputs(int(id_), news))
+        before, after = inputs.written(olds), inputs.host_spec(news)
+        rules.update(int(id_), before, after, self._drain(news), inputs.adopt_policy(news))
+        return UpdateResult(_outputs(int(id_), news, marked=after.owner))
 
     @plainly
     def read(self, id_: str, props: Props) -> ReadResult:
-        record = self._runtime().registrar.observe(int(id_))
+        was = inputs.written(props)
+        record = self._runtime().registrar.observe(int(id_), was, self._declared.leaves)
         if record is None:
             return ReadResult(None, {})
         seen = inputs.host_props(inputs.host_spec(props).as_seen(record))
         seen |= {key: props[key] for key in inputs.NOT_IN_ONED if props.get(key)}
-        return ReadResult(id_, _outputs(record.id, seen), seen)
+        return ReadResult(id_, _outputs(record.id, seen, marked=was.owner), seen)
 
     @plainly
     def delete(self, id_: str, props: Props) -> None:
-        spec = inputs.host_spec(props)
+        spec = inputs.written(props)
         if self._declared.keeps(spec):
             log.info("host %s (id %s) stays registered: the configuration still declares it", spec.name, id_)
             return
         # With everything else going, VMs have nowhere to go.
         with_the_stack = self._declared.declares(spec)
         drain = NO_DRAIN if with_the_stack else self._drain(props)
-        gone = self._runtime().registrar.remove(int(id_), spec.name, drain, avoid=self._declared.leaves)
+        rules = self._runtime().registrar
+        gone = rules.remove(int(id_), spec.name, drain, avoid=self._declared.leaves, owner=spec.owner)
         if gone and (with_the_stack or self._declared.leaves(spec.name)):  # else it comes back with another driver
             self._declared.departure.take_back(props, with_the_stack=with_the_stack)
 
@@ -149,8 +152,8 @@ class HostProvider(DeclaredProvider):
         return inputs.drain_policy(props.get("drain")) or self._declared.drain
 
 
-def _outputs(host_id: int, props: Props) -> Props:
-    return {**inputs.normal_host(props), "host_id": host_id}
+def _outputs(host_id: int, props: Props, *, marked: str | None) -> Props:
+    return {**inputs.normal_host(props), "host_id": host_id, **({inputs.MARKED: marked} if marked else {})}
 
 
 class FleetReadyProvider(OnedProvider):
@@ -185,6 +188,7 @@ class FleetReadyProvider(OnedProvider):
             fleet_inputs.fleet(normal),
             fleet_inputs.cadence(normal),
             anew=anew,
+            fresh=parts.registrar.started,
             # A host that was added with this run is pinned in a ConfigMap that the pod may not have seen yet.
             first_error=parts.refresh_pod_files,
             progress=counting(),

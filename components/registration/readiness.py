@@ -9,10 +9,15 @@ proves it are monitoring records closer together than onemonitord's own probes c
 - a history as long as the interval without a gap of that length.
 
 Anything weaker would take an operator's `onehost forceupdate` for a push. Records from before an ERROR, and so from
-before this run's own re-probes, never count. Neither do, when monitoring itself has changed (`anew`), those of hosts that
-were monitored before: their clients push to the old address, encrypted for the old key, until they are started again. Starting them also
-copies oned's remote scripts to the host (one_im_exec.rb, every time, whatever VERSION says), which is all that
-`onehost sync` does beside noting the version; a host that could not be copied to is in ERROR and named.
+before this run's own re-probes, never count. Neither do, when monitoring itself has changed (`anew`), those of hosts whose
+probes were not started by this run, however fresh they are: their clients push to the old address, encrypted for the old key,
+until they are started again. Starting them also copies oned's remote scripts to the host (one_im_exec.rb, every time, whatever
+VERSION says), which is all that `onehost sync` does beside noting the version; a host that could not be copied to is in ERROR and
+named.
+
+Disabled hosts are monitored too, and get new scripts in the same way: monitord starts probes for whatever comes from OFFLINE
+(HostMonitorManager.cc), also to DISABLED. Nobody waits for them, for they may well be switched off; one that does not answer is tried
+again by monitord itself, every MONITORING_INTERVAL_HOST, and has the scripts when it answers.
 
 Two calls a poll, whatever the fleet's size: `hostpool.info` has the states but no records, `hostpool.monitoring` has
 the records. Only host numbers travel by UDP; the TCP half of the push path carries VM states and is not seen here.
@@ -24,13 +29,14 @@ import itertools
 import logging
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from components.registration.client import AdminState, HostRecord, HostState, OnedClient
 from components.registration.clock import SYSTEM_CLOCK, Clock
 from components.registration.errors import ActionRefused, Ambiguous, FleetNotReady, NotFound
+from components.registration.settle import Settle
 
 _AT_ONCE: Final = 10
 """Seconds. A push follows the SSH reply by the time its probes take; nobody probes a host twice so soon."""
@@ -50,6 +56,11 @@ class Expected:
     id: int
     name: str
     state: AdminState = AdminState.ENABLED
+
+    @property
+    def disabled(self) -> bool:
+        """Disabled in oned, and monitored all the same."""
+        return self.state.in_oned is AdminState.DISABLED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +83,8 @@ class _Watch:
     """What has been seen of one host."""
 
     expected: Expected
+    anew: bool = False
+    """Its probes are those of before the change until this has started them."""
     record: HostRecord | None = None
     ready: bool = False
     looked: bool = False
@@ -106,13 +119,14 @@ class _Watch:
         self.ready = not self.lost and (self.ready or self._pushed(interval))
 
     def forget(self) -> bool:
-        """Begin a new life of a host that has been monitored for a while; False for one that just came up."""
+        """Begin a new life of a host that is monitored. False when it is not yet seen, or comes up anyway."""
         record = self.record
-        if record is None or record.state != HostState.MONITORED or self.lost or not self.stamps:
+        if not self.anew or record is None:
             return False
-        if max(self.stamps) - min(self.stamps) < _AT_ONCE:
+        self.anew = False
+        if record.state != HostState.MONITORED or self.lost:
             return False
-        self.known = self.floor = max(self.stamps)
+        self.known = self.floor = max(self.stamps, default=self.floor)
         self.stamps.clear()
         self.ready = False
         return True
@@ -145,20 +159,28 @@ def wait_for_fleet(
     clock: Clock = SYSTEM_CLOCK,
     *,
     anew: bool = False,
+    fresh: Collection[int] = (),
     first_error: Callable[[], None] = lambda: None,
     progress: Callable[[int, int], None] = lambda _ready, _enabled: None,
 ) -> dict[str, str]:
     """State by host name once every enabled host is monitored. Raises FleetNotReady with a line for each that is not.
 
-    Hosts in ERROR are probed again every `reprobe` seconds: a host key that has just been published reaches oned's pod
-    up to a minute later, and monitord itself would try again only after `interval`. So are hosts that stay in INIT: a
-    restarted oned forgets that it has a first probe to make. `anew`: what hosts are told about monitoring has changed, or
-    nobody knows that it has not; hosts that have been monitored for a while are then probed again at once. `first_error`
-    is called once, when a host is first seen in ERROR: whoever calls may know how to hasten what the host waits for.
-    `progress` is called at every poll, with how many enabled hosts are monitored and how many there are.
+        Hosts in ERROR are probed again every `reprobe` seconds: a host key that has just been published reaches oned's pod
+        up to a minute later, and monitord itself would try again only after `interval`. So are hosts that stay in INIT: a
+        restarted oned forgets that it has a first probe to make. `anew`: what hosts are told about monitoring has changed, or
+        nobody knows that it has not; hosts are then probed again at once, disabled ones too, but not the `fresh` ones: ids of those whose
+    probes have been started since the change was deployed. `first_error`
+        is called once, when a host is first seen in ERROR: whoever calls may know how to hasten what the host waits for.
+        `progress` is called at every poll, with how many enabled hosts are monitored and how many there are.
     """
     expected = tuple(fleet)
-    watches = [_Watch(expected=host) for host in expected if host.state is AdminState.ENABLED]
+    watches = [
+        _Watch(expected=host, anew=anew and host.id not in fresh)
+        for host in expected
+        if host.state is AdminState.ENABLED
+    ]
+    if anew:
+        _probe_disabled(client, [host for host in expected if host.disabled and host.id not in fresh], Settle(clock))
     states = {host.name: host.state.name for host in expected}
     begun = polled = hope = clock.monotonic()
     longest = window = 2 * math.ceil(cadence.interval)
@@ -171,9 +193,8 @@ def wait_for_fleet(
         now = clock.monotonic()
         for watch in watches:
             watch.see(rows.get(watch.expected.id), stamps[watch.expected.id], cadence.interval)
-            if anew and watch.forget():
+            if watch.forget():
                 _probe_again(client, watch, now)
-        anew = False
         waiting = [watch for watch in watches if not watch.ready]
         progress(len(watches) - len(waiting), len(watches))
         if not waiting:
@@ -223,6 +244,29 @@ def _probe_again(client: OnedClient, watch: _Watch, now: float) -> None:
     except (Ambiguous, NotFound, ActionRefused) as error:
         # The next poll sees what came of it: as before, OFFLINE, or gone.
         log.warning("probing host %s again: %s", expected.name, error)
+
+
+def _probe_disabled(client: OnedClient, hosts: Collection[Expected], settle: Settle) -> None:
+    """The same for hosts that are declared disabled, without a wait. One that is found in service is left to a refresh.
+
+    Raises Ambiguous: such a host may be left offline, and is found so by the next wait.
+    """
+    rows = {record.id: record for record in client.hosts()} if hosts else {}
+    for host in hosts:
+        record = rows.get(host.id)
+        if record is None or record.name != host.name or record.state not in (HostState.DISABLED, HostState.OFFLINE):
+            continue
+        log.warning("host %s (id %d) is disabled, its probes are started again", host.name, host.id)
+        try:
+            for state in (AdminState.OFFLINE, AdminState.DISABLED):
+                if record.admin_state is not state or state is AdminState.DISABLED:
+                    _set_state(client, host.id, state, settle)
+        except (NotFound, ActionRefused) as error:
+            log.warning("starting the probes of host %s: %s", host.name, error)
+
+
+def _set_state(client: OnedClient, host_id: int, state: AdminState, settle: Settle) -> None:
+    settle.write(lambda: client.set_state(host_id, state), lambda: client.host(host_id).admin_state is state)
 
 
 def _state(record: HostRecord) -> str:

@@ -37,11 +37,11 @@ class HostArgs:
     state: pulumi.Input[str] = "enabled"
     """enabled, disabled (no new VMs), offline (not monitored) or maintenance (disabled and emptied of VMs)."""
     adopt: pulumi.Input[str] = "matching"
-    """A host of this name that exists already: refuse, matching (take over if drivers and owner fit) or always."""
+    """A host of this name that exists already: refuse, matching (take over what is this stack's) or always."""
     drain: Mapping[str, str | float] | None = None
     """How VMs leave it for maintenance or removal: mode (refuse, live, cold), vm_limit and limit. None: as the fleet."""
     owner: pulumi.Input[str] | None = None
-    """Written to the host as MANAGED_BY, so that another stack does not take it over. Costs one more call a host."""
+    """Written to the host as MANAGED_BY, so that another stack does not take it over. None: the stack, as PROJECT/STACK."""
     login: pulumi.Input[str] | None = None
     """`user@address:port` of the host's sshd, and below its pinned key: where its preparation is taken back when it goes."""
     host_key: pulumi.Input[str] | None = None
@@ -69,7 +69,13 @@ class Host(Resource, module="opennebula", name="Host"):
     on_removal: pulumi.Output[str | None]
 
     def __init__(self, name: str, args: HostArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(HostProvider(), name, {**_props(args), "host_id": None}, opts)
+        owner = default_owner() if args.owner is None else args.owner
+        super().__init__(HostProvider(), name, {**_props(args), "owner": owner, "host_id": None}, opts)
+
+
+def default_owner() -> str:
+    """What marks this stack's hosts where nobody says otherwise."""
+    return f"{pulumi.get_project()}/{pulumi.get_stack()}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ class AdoptPolicy(StrEnum):
 
     REFUSE = "refuse"
     MATCHING = "matching"
-    """Take it over if its drivers are the declared ones and it bears no mark but this stack's (ADR 17)."""
+    """Take it over if its drivers are the declared ones and it bears this stack's mark, or none and nobody uses it (ADR 17)."""
     ALWAYS = "always"
     """Take it over and set its drivers and owner."""
 

@@ -17,14 +17,25 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 WRITTEN_BY_ONED = frozenset(
     {
-        *("ARCH", "CGROUPS_VERSION", "CPUSPEED", "HOSTNAME", "HYPERVISOR", "MODELNAME", "VERSION"),
-        *("TOTALCPU", "TOTALMEMORY", "FREECPU", "FREEMEMORY", "USEDCPU", "USEDMEMORY", "NETRX", "NETTX"),
-        *("CORE", "HUGEPAGE", "MEMORY_NODE", "NUMA_NODE", "PCI", "PCI_FILTER", "PCI_SHORT_ADDRESS"),
-        *("KVM_CPU_FEATURES", "KVM_CPU_MODEL", "KVM_CPU_MODELS", "KVM_MACHINES"),
-        *("VM", "VM_POLL", "WILDS", "TOTAL_WILDS", "ZOMBIES", "TOTAL_ZOMBIES", "ERROR", "IM_MAD", "VM_MAD", "NAME"),
+        # What the host/system probes of 6.10 and 7.4 print on KVM, qemu and LXC hosts (src/im_mad/remotes): `common.d`, `node-probes.d`,
+        *("ARCH", "HOSTNAME", "MODELNAME", "VERSION"),
+        *("CORE", "HUGEPAGE", "MEMORY_NODE", "NUMA_NODE", "PCI"),
+        *("DS", "DS_LOCATION_FREE_MB", "DS_LOCATION_TOTAL_MB", "DS_LOCATION_USED_MB"),
+        "AUTONFS_MOUNT",  # 7.4
+        # `lib/linux.rb`,
+        *("CGROUPS_VERSION", "CPUSPEED", "HYPERVISOR", "TOTALCPU", "TOTALMEMORY"),
+        # KVM's own.
+        *("KVM_CPU_FEATURES", "KVM_CPU_MODEL", "KVM_CPU_MODELS", "KVM_MACHINES", "VM"),
+        "MEMORY_ENCRYPTION",  # 7.4
+        # What `host/monitor` prints goes to the monitoring records; oned takes some of these names off a host that goes offline (Host.cc).
+        *("FREECPU", "FREEMEMORY", "USEDCPU", "USEDMEMORY", "NETRX", "NETTX"),
+        # oned itself (Host.cc).
+        *("VM_POLL", "WILDS", "TOTAL_WILDS", "ZOMBIES", "TOTAL_ZOMBIES", "ERROR", "IM_MAD", "VM_MAD", "NAME"),
     }
 )
-"""Attributes that the probes or oned itself write: a label of that name would fight with them, or switch drivers."""
+"""Attributes that the probes or oned itself write: a label of that name would fight with them, or switch drivers.
+
+Not PCI_FILTER and PCI_SHORT_ADDRESS: oned only reads those, they are an operator's to set."""
 
 
 def name_problem(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -9,6 +10,8 @@ from components.registration.clock import Clock
 from components.registration.errors import Inconsistent, NotFound, OnedError
 from components.registration.pool import Listing, Row
 from components.registration.settle import LOOK_AGAIN, SETTLE
+
+log = logging.getLogger("opennebula.registration")
 
 
 class Named(Row, Protocol):
@@ -38,6 +41,20 @@ class Unique(Generic[_R]):
             return self._read(row_id)
         except NotFound:
             return None
+
+    def still(self, row_id: int, name: str) -> _R | None:
+        """The object of a number that the state has as `name`, None when it is gone. May be some seconds old.
+
+        A number proves nothing after another database: one of another name has been renamed, unless somebody else bears the
+        name now; then the number is another object's.
+        """
+        record = self._pool.row(row_id) or self.read(row_id)
+        if record is None or record.name == name:
+            return record
+        others = [row.id for row in self._pool.recent() if row.name == name and row.id != row_id]
+        if others:
+            log.warning("%s: its number %d is %s's now, so it counts as gone", name, row_id, record.name)
+        return None if others else record
 
     def fresh(self, name: str) -> _R | None:
         """The object of this name, by a list that is asked for now. Raises the error of duplicates."""

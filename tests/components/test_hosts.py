@@ -12,6 +12,7 @@ import pytest
 from components.generated.keys import new_key_pair
 from components.host_settings import FleetSettings
 from components.hosts import Hosts, HostsArgs, front_end, script
+from components.registration.resource import default_owner
 from stacks.settings import ConfigError, parse
 from tests.examples import config, host
 from tests.graph import Graph, deploy
@@ -95,7 +96,8 @@ def test_state_and_drain_reach_the_provider_and_the_fleets_stays_in_the_configur
 
 def test_an_owner_marks_every_host_of_the_stack() -> None:
     entry = host("kvm-1", address="10.0.0.11")
-    assert "owner" not in lifecycle_graph(entry).one("Host", "hosts-kvm-1").inputs
+    assert lifecycle_graph(entry).one("Host", "hosts-kvm-1").inputs["owner"] == default_owner()
+    assert default_owner() == f"{pulumi.get_project()}/{pulumi.get_stack()}"
     owned = lifecycle_graph(entry, fleet=FleetSettings(owner="team-a")).one("Host", "hosts-kvm-1")
     assert owned.inputs["owner"] == "team-a"
 

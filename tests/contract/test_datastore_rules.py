@@ -63,7 +63,7 @@ def test_the_life_of_a_datastore(api: Endpoint, rules: Rules, spec: DatastoreSpe
     )
     oid = rules.again().register(made, AdoptPolicy.REFUSE)
     seen = rules.again()
-    record = seen.observe(oid)
+    record = seen.observe(oid, made)
     assert record is not None
     assert seen.seen(made, record) == made
     assert record.plain
@@ -73,7 +73,7 @@ def test_the_life_of_a_datastore(api: Endpoint, rules: Rules, spec: DatastoreSpe
     changed = replace(made, name=f"{spec.name} 2", clusters=("default",), attributes={"BRIDGE_LIST": "c"}, enabled=True)
     rules.again().update(oid, made, changed)
     seen = rules.again()
-    record = seen.observe(oid)
+    record = seen.observe(oid, changed)
     assert record is not None
     assert seen.seen(changed, record) == changed
     del foreign["LIMIT_MB"]
@@ -81,7 +81,7 @@ def test_the_life_of_a_datastore(api: Endpoint, rules: Rules, spec: DatastoreSpe
 
     assert rules.again().register(changed, AdoptPolicy.MATCHING) == oid
     rules.again().remove(oid, changed.name)
-    assert rules.again().observe(oid) is None
+    assert rules.again().observe(oid, changed) is None
     rules.again().remove(oid, changed.name)
 
 

@@ -152,7 +152,8 @@ def test_two_stacks_with_the_same_hosts(world: World, tally: Tallies, tmp_path: 
 
 
 def _one_race(world: World, found: Tally, many: int, given: dict[str, Any]) -> None:
-    with world.stack(many, **given) as one, world.another(one) as two:
+    owner = {"fleet": {"owner": "both"}}  # else the second would be told whose the hosts are
+    with world.stack(many, config=owner, **given) as one, world.another(one) as two:
         # The window between look and insert, wider.
         world.front.fault = lambda method: Fault.DELAYED if method == "host.allocate" else None
         with elsewhere(one) as first, elsewhere(two) as second:

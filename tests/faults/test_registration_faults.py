@@ -132,6 +132,27 @@ def test_a_name_that_somebody_else_has(world: World, tally: Tallies) -> None:
         world.converged(stack)
 
 
+def test_a_host_that_another_stack_has_taken_over(world: World, tally: Tallies) -> None:
+    """It is not changed, and not removed when it leaves the configuration of the first."""
+    found = tally("host taken over by another stack")
+    with world.stack(2) as one, world.another(one) as two, found.round():
+        one.up()
+        first, second = world.hosts(2)
+        two.configure(hosts=entries([first], adopt="always"))
+        two.up()
+        taken = world.row(first.name)
+        assert f"{two.name}]]></MANAGED_BY>" in taken or f"{two.name}</MANAGED_BY>" in taken
+        assert one.refresh().changed == 1, "a refresh does not show it"
+        with pytest.raises(LabError) as caught:
+            one.up()
+        told(caught.value, first.name, "is not changed", two.name, "`always`")
+        one.configure(hosts=entries([second]))
+        one.up()
+        assert world.row(first.name) == taken, "a host of another stack was removed or changed"
+        world.look.call("host.delete", world.ids()[first.name])
+        world.converged(one)
+
+
 def test_drift_of_each_kind(world: World, tally: Tallies) -> None:
     """What somebody changed in oned is shown by a refresh and mended by the next up; what is not ours stays."""
     labels = {"RACK": "a"}

@@ -49,7 +49,7 @@ class MonitoredZone(MemoryOned):
     def set_state(self, host_id: int, state: AdminState) -> None:
         before = self.rows[host_id].state
         super().set_state(host_id, state)
-        if state is AdminState.ENABLED and before == HostState.OFFLINE:
+        if state is not AdminState.OFFLINE and before == HostState.OFFLINE:
             self.probe(host_id)
         if state is AdminState.OFFLINE:
             self.machines[host_id].answer_due = self.machines[host_id].next_push = None
@@ -75,18 +75,24 @@ class MonitoredZone(MemoryOned):
                 self._record(machine, machine.next_push)
                 machine.next_push += machine.push_every
             silent = machine.answer_due is None and now - machine.last_heard > self.interval
-            if silent and self.rows[host_id].state not in (HostState.OFFLINE, HostState.DISABLED):
+            if silent and self.rows[host_id].state != HostState.OFFLINE:
                 self.probe(host_id)
 
     def _answer(self, host_id: int, machine: Machine, at: float) -> None:
         machine.answer_due = None
         machine.last_heard = at
         if at < machine.ssh_works_from:
-            self.change(host_id, state=HostState.ERROR, error="Host key verification failed.")
+            self.change(
+                host_id, state=self._unless_disabled(host_id, HostState.ERROR), error="Host key verification failed."
+            )
             return
-        self.change(host_id, state=HostState.MONITORED, error="")
+        self.change(host_id, state=self._unless_disabled(host_id, HostState.MONITORED), error="")
         self._record(machine, at)
         machine.next_push = at + 1 if machine.pushes else None  # the client's loops start with a push
+
+    def _unless_disabled(self, host_id: int, state: HostState) -> HostState:
+        """Host::update_info and Host::error leave a disabled host disabled."""
+        return HostState.DISABLED if self.rows[host_id].state == HostState.DISABLED else state
 
     def _record(self, machine: Machine, at: float) -> None:
         machine.records.append(int(at))

@@ -103,7 +103,12 @@ def test_an_update_writes_only_what_differs_empties_what_is_gone_and_takes_a_nam
     cluster_id = rules.register(PROD, ALWAYS)
     oned.change(cluster_id, name="renamed", template={**oned.rows[cluster_id].template, "NOTE": "x"})
     oned.calls.clear()
-    rules.update(cluster_id, PROD, ClusterSpec(name="prod", attributes={"RACK": "r2"}))
+    with pytest.raises(Inconsistent, match=r"called 'renamed' and not 'prod'.*another cluster's now.*pulumi refresh"):
+        rules.update(cluster_id, PROD, ClusterSpec(name="prod", attributes={"RACK": "r2"}))
+    seen = rules.observe(cluster_id, "prod")
+    assert seen is not None
+    oned.calls.clear()
+    rules.update(cluster_id, PROD.as_seen(seen), ClusterSpec(name="prod", attributes={"RACK": "r2"}))
     assert oned.calls[1:] == [
         ("update", cluster_id, {"RESERVED_CPU": "", "RACK": "r2"}),
         ("rename", cluster_id, "prod"),
@@ -124,6 +129,19 @@ def test_removal_only_when_empty_with_the_list_and_never_of_oneds_own(oned: Memo
     Rules(oned).remove(0, "default")
     assert set(oned.rows) == {0}
     assert oned.counted()["delete"] == 3
+
+
+def test_a_number_that_is_another_clusters_now_is_only_forgotten(
+    oned: MemoryClusters, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After another database. A refresh that learned its name would make the next run rename it."""
+    other = oned.insert("somebody-elses")
+    Rules(oned).remove(other, "prod")
+    assert other in oned.rows
+    assert "cluster prod (id 100) is only forgotten by this stack" in caplog.text
+    assert Rules(oned).observe(other, "prod") == oned.rows[other], "renamed, as far as anybody can tell"
+    oned.insert("prod")
+    assert Rules(oned).observe(other, "prod") is None
 
 
 def test_one_taken_over_in_this_run_survives_the_deletion_of_its_old_resource(oned: MemoryClusters) -> None:
@@ -195,6 +213,8 @@ def test_the_life_of_a_cluster(oned: MemoryClusters) -> None:
     drifted = provider_of(oned).read("100", updated).inputs
     assert drifted == {"name": "renamed", "attributes": {"RACK": "9"}, "adopt": "always"}
     provider_of(oned).delete("100", updated)
+    assert 100 in oned.rows, "what nobody has refreshed may be another's"
+    provider_of(oned).delete("100", {**drifted, "cluster_id": 100})
     assert provider_of(oned).read("100", updated).id is None
 
 

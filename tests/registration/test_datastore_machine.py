@@ -111,6 +111,7 @@ class Histories(RuleBasedStateMachine):
         self.new_process()
         for oid in [number for number, spec in self.ours.items() if spec.name == name]:
             others = set(self.oned.rows) - {oid}
+            before = self.oned.rows.get(oid)
             try:
                 self.registrar.remove(oid, name)
             except DatastoreInUse:
@@ -118,7 +119,10 @@ class Histories(RuleBasedStateMachine):
             except Ambiguous:
                 pass
             else:
-                assert oid < FIRST_OWN_ID or oid not in self.oned.rows
+                if oid < FIRST_OWN_ID or (before is not None and before.name != name):
+                    assert self.oned.rows[oid] == before
+                else:
+                    assert oid not in self.oned.rows
                 del self.ours[oid]
             assert others <= set(self.oned.rows)
 

@@ -277,15 +277,15 @@ def test_drift_is_what_is_declared_and_nothing_else(zone: Zone) -> None:
 def test_reading_a_hundred_takes_one_call(zone: Zone) -> None:
     for number in range(100):
         zone.oned.insert(f"ds-{number}")
-    assert all(zone.rules.observe(oid) is not None for oid in zone.oned.rows)
+    assert all(zone.rules.observe(oid, replace(IMAGES, name=row.name)) for oid, row in zone.oned.rows.items())
     assert zone.oned.counted() == {"datastores": 1}
-    assert zone.rules.observe(4711) is None
+    assert zone.rules.observe(4711, IMAGES) is None
 
 
 def test_what_this_run_wrote_is_read_anew(zone: Zone) -> None:
-    zone.rules.observe(1)
+    zone.rules.observe(1, DEFAULT)
     zone.rules.update(1, DEFAULT, replace(DEFAULT, attributes={"LIMIT_MB": "5"}))
-    record = zone.rules.observe(1)
+    record = zone.rules.observe(1, DEFAULT)
     assert record is not None
     assert record.attribute("LIMIT_MB") == "5"
 
@@ -297,6 +297,27 @@ def test_removal(zone: Zone) -> None:
     assert zone.oned.ids("fast") == []
     rules.remove(oid, "fast")
     assert zone.oned.counted()["delete"] == 1
+
+
+def test_a_number_that_is_another_datastores_now_is_only_forgotten(
+    zone: Zone, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After another database."""
+    oid = zone.oned.insert("somebody-elses")
+    zone.rules.remove(oid, "fast")
+    assert zone.oned.ids("somebody-elses") == [oid]
+    assert zone.oned.counted()["delete"] == 0
+    assert "datastore fast (id 100) is only forgotten by this stack" in caplog.text
+
+
+def test_a_refresh_learns_a_new_name_but_not_another_datastores(zone: Zone) -> None:
+    """Else the next run would rename it, or delete it to replace it."""
+    oid = zone.oned.insert("by-hand")
+    assert zone.rules.observe(oid, IMAGES) == zone.oned.rows[oid]
+    other = zone.oned.insert("disks", "SYSTEM_DS")
+    assert zone.run_again().observe(other, IMAGES) is None
+    zone.oned.insert("fast")
+    assert zone.run_again().observe(oid, IMAGES) is None
 
 
 @pytest.mark.parametrize("oid", [0, 1, 2])

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from components.registration.client import AdminState, HostState, LcmState, VmState
-from components.registration.drain import AT_ONCE, LISTED, DrainMode, DrainPolicy
+from components.registration.client import AdminState, HostRecord, HostState, LcmState, VmState
+from components.registration.drain import AT_ONCE, LAG, LISTED, DrainMode, DrainPolicy
 from components.registration.errors import HostInUse
 from components.registration.reconcile import NO_DRAIN
 from components.registration.spec import AdoptPolicy, HostSpec
@@ -16,7 +16,7 @@ from tests.registration.conftest import Zone
 LIVE = DrainPolicy(mode=DrainMode.LIVE, vm_limit=60, limit=600)
 COLD = DrainPolicy(mode=DrainMode.COLD, vm_limit=60, limit=600)
 KVM = HostSpec(name="old", im_mad="kvm", vm_mad="kvm")
-MAINTENANCE = HostSpec(name="old", im_mad="kvm", vm_mad="kvm", state=AdminState.MAINTENANCE)
+MAINTENANCE = HostSpec(name="old", im_mad="kvm", vm_mad="kvm", state=AdminState.MAINTENANCE, owner="a")
 
 
 def two_hosts(zone: Zone, *, room: int = 100, memory: int = 10**6) -> tuple[int, int]:
@@ -43,7 +43,7 @@ def test_without_a_setting_the_vms_are_listed_and_nothing_is_touched(zone: Zone)
     assert "host 'old' (id 0) is not removed: 2 VMs run on it\n  0 web-0 (RUNNING)\n  1 web-1 (RUNNING). Next: " in text
     assert "drain.mode" in text
     assert zone.oned.rows[old].state == HostState.MONITORED
-    assert zone.oned.counted() == {"delete": 1, "host": 1, "vms": 1}
+    assert zone.oned.counted() == {"delete": 1, "host": 2, "vms": 1}
 
 
 def test_a_long_list_is_cut(zone: Zone) -> None:
@@ -67,10 +67,10 @@ def test_disable_then_drain_then_delete(zone: Zone, policy: DrainPolicy, live: b
     assert migrations(zone) == [(vm, new, live)]
 
 
-def test_an_empty_host_costs_one_call(zone: Zone) -> None:
+def test_an_empty_host_costs_a_look_and_the_removal(zone: Zone) -> None:
     old, _ = two_hosts(zone)
     zone.rules.remove(old, "old", LIVE)
-    assert zone.oned.counted() == {"delete": 1}
+    assert zone.oned.counted() == {"host": 1, "delete": 1}
 
 
 def test_what_has_no_room_stays_listed_and_the_host_disabled(zone: Zone) -> None:
@@ -334,6 +334,62 @@ def test_somebody_deploys_by_hand_after_the_drain(zone: Zone) -> None:
     zone.oned.delete = late  # type: ignore[method-assign]
     with pytest.raises(HostInUse, match=r"late-1 \(RUNNING\)"):
         zone.rules.remove(old, "old", LIVE)
+
+
+@pytest.mark.parametrize("limit", [4.0, 600.0])
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_number_that_no_vm_has_is_listed_within_the_limit(zone: Zone, limit: float, ended: bool) -> None:
+    """oned's lists can be wrong (`onedb fsck` exists for that): the others leave, and the limit holds."""
+    old, new = two_hosts(zone)
+    lost, there = zone.oned.run_machine(old), zone.oned.run_machine(old)
+    if ended:
+        zone.oned.change_machine(lost, state=VmState.DONE, lcm_state=0)
+    else:
+        del zone.oned.machine_rows[lost]
+    begun = zone.clock.now
+
+    def tick() -> None:
+        assert zone.clock.now - begun < 100, "it loops"
+
+    zone.clock.at_tick = tick
+    with pytest.raises(HostInUse, match=rf"1 VM runs on it\n  {lost}: oned counts it .*no such VM.*onedb fsck"):
+        zone.rules.remove(old, "old", DrainPolicy(mode=DrainMode.LIVE, vm_limit=60, limit=limit))
+    assert zone.oned.rows[new].vms == (there,)
+    assert zone.clock.now - begun <= min(limit, LAG) + 4
+
+
+def test_a_vm_that_the_pool_shows_late_is_moved(zone: Zone) -> None:
+    old, new = two_hosts(zone)
+    vm = zone.oned.run_machine(old)
+    late = zone.oned.machine_rows.pop(vm)
+    zone.clock.at_tick = lambda: zone.oned.machine_rows.setdefault(vm, late)
+    zone.rules.remove(old, "old", LIVE)
+    assert zone.oned.rows[new].vms == (vm,)
+
+
+def test_without_a_drain_a_number_that_no_vm_has_is_listed_too(zone: Zone) -> None:
+    old, _ = two_hosts(zone)
+    lost = zone.oned.run_machine(old)
+    del zone.oned.machine_rows[lost]
+    with pytest.raises(HostInUse, match="onedb fsck"):
+        zone.rules.remove(old, "old")
+
+
+def test_vms_that_keep_coming_do_not_outlast_the_limit(zone: Zone) -> None:
+    old, _ = two_hosts(zone)
+    zone.oned.migrated = lambda vm: zone.oned.change_machine(vm, lcm_state=4)
+    zone.oned.run_machine(old)
+    read = zone.oned.host
+
+    def host(host_id: int) -> HostRecord:
+        zone.oned.run_machine(old)
+        zone.clock.now += 1
+        assert zone.clock.now < 2000
+        return read(host_id)
+
+    zone.oned.host = host  # type: ignore[method-assign]
+    with pytest.raises(HostInUse, match="the limit for the host, 100 s, is over"):
+        zone.rules.remove(old, "old", DrainPolicy(mode=DrainMode.LIVE, vm_limit=60, limit=100))
 
 
 # ---- maintenance

@@ -83,13 +83,92 @@ def test_a_refresh_shows_drift_as_a_difference(provider: Engine, server: OnedSer
     assert provider.diff("host", seen, inputs) == (True, [], True)
 
 
+def test_a_refresh_shows_another_owner_and_an_update_refuses_it(provider: Engine, server: OnedServer) -> None:
+    """What this stack has written is remembered apart: `owner` after a refresh is what oned has."""
+    inputs, _ = provider.check("host", {**KVM, "name": "shared", "owner": "a/prod"})
+    host_id, outputs = provider.create("host", inputs)
+    assert outputs["marked"] == "a/prod"
+    renamed = {**inputs, "owner": "a/renamed"}
+    assert provider.diff("host", outputs, renamed) == (True, [], True)
+    outputs = provider.update("host", host_id, outputs, renamed)  # the stack's own name may change
+    assert outputs["marked"] == server.oned.rows[int(host_id)].attribute("MANAGED_BY") == "a/renamed"
+
+    row = server.oned.rows[int(host_id)]
+    server.oned.change(int(host_id), template={**row.template, "MANAGED_BY": "b/prod"})
+    found, seen, seen_inputs = provider.read("host", host_id, outputs)
+    assert (found, seen["owner"], seen["marked"]) == (host_id, "b/prod", "a/renamed")
+    assert "marked" not in seen_inputs
+    assert provider.diff("host", seen, renamed) == (True, [], True)
+    with pytest.raises(grpc.RpcError, match=r"'shared' .*is not changed: it belongs to b/prod now.*stack is a/renamed"):
+        provider.update("host", host_id, seen, renamed)
+    with server.running() as url, engine() as later:
+        later.configure({"opennebula:api": {"url": url, "requestsPerSecond": 1000}, "opennebula:apiPassword": PASSWORD})
+        later.delete("host", host_id, seen)
+        assert int(host_id) in server.oned.rows, "it is another stack's, also after a refresh"
+        outputs = later.update("host", host_id, seen, {**renamed, "adopt": "always"})
+        assert server.oned.rows[int(host_id)].attribute("MANAGED_BY") == "a/renamed"
+        later.delete("host", host_id, outputs)
+        assert int(host_id) not in server.oned.rows
+
+
+def test_a_number_that_is_another_hosts_now_counts_as_gone(server: OnedServer) -> None:
+    """A new database. A refresh must not learn the other's name, or the replacement would delete it."""
+    outputs = {**KVM, "name": "kvm-5", "owner": "a/prod", "marked": "a/prod"}
+    with server.running() as url:
+        for name, mark, shown in (
+            ("somebody-elses", "", False),
+            ("somebody-elses", "b/prod", False),
+            ("kvm-1", "a/prod", False),  # declared: another one of ours
+            ("by-hand", "a/prod", True),  # ours, and renamed
+        ):
+            number = server.oned.insert(name, template={"IM_MAD": "kvm", "VM_MAD": "kvm", "MANAGED_BY": mark})
+            with engine() as other:
+                other.configure(
+                    {
+                        "opennebula:api": {"url": url, "requestsPerSecond": 1000},
+                        "opennebula:apiPassword": PASSWORD,
+                        "opennebula:hosts": [{"name": "kvm-1", "kind": "kvm"}, {"name": "kvm-5", "kind": "lxc"}],
+                    }
+                )
+                found, seen, _ = other.read("host", str(number), {**outputs, "host_id": number})
+                assert (found == str(number)) is shown, (name, mark)
+                other.delete("host", str(number), {**outputs, "host_id": number})
+                assert number in server.oned.rows
+                if shown:
+                    assert other.diff("host", seen, outputs)[1] == ["name"]
+                    other.delete("host", str(number), seen)  # the first half of its replacement
+                    assert number not in server.oned.rows
+                server.oned.rows.clear()
+
+
+def test_the_machine_of_a_host_that_is_another_stacks_is_not_cleaned(server: OnedServer) -> None:
+    """Its login leads nowhere: whoever tried would fail."""
+    props = {**KVM, "name": "old", "owner": "a", "marked": "a", "login": "root@127.0.0.1:1", "host_key": KEY}
+    with server.running() as url, engine() as other:
+        other.configure(
+            {
+                "opennebula:api": {"url": url, "requestsPerSecond": 1000},
+                "opennebula:apiPassword": PASSWORD,
+                "opennebula:fleet": {"onRemoval": "uninstall"},
+            }
+        )
+        taken = server.oned.insert("old", template={"IM_MAD": "kvm", "VM_MAD": "kvm", "MANAGED_BY": "b"})
+        for number in (taken, 4711):  # taken over, and registered anew in another database
+            other.delete("host", str(number), {**props, "host_id": number})
+        server.oned.change(taken, name="else")
+        other.delete("host", str(taken), {**props, "host_id": taken})
+        assert taken in server.oned.rows
+        with pytest.raises(grpc.RpcError, match="has left oned"):
+            other.delete("host", "4711", {**props, "host_id": 4711})
+
+
 def test_a_refresh_of_many_hosts_by_all_threads_is_one_call(server: OnedServer) -> None:
-    ids = [server.oned.insert(f"many-{number}") for number in range(60)]
+    ids = {server.oned.insert(f"many-{number}"): f"many-{number}" for number in range(60)}
     with server.running() as url, engine() as other:
         other.configure({"opennebula:api": {"url": url, "requestsPerSecond": 1000}, "opennebula:apiPassword": PASSWORD})
         with ThreadPoolExecutor(16) as callers:
             found = callers.map(
-                lambda number: other.read("host", str(number), {**KVM, "name": f"many-{number}", "host_id": number})[0],
+                lambda number: other.read("host", str(number), {**KVM, "name": ids[number], "host_id": number})[0],
                 ids,
             )
             assert list(found) == [str(number) for number in ids]
@@ -296,18 +375,20 @@ def test_check_and_diff_ask_nobody(provider: Engine, server: OnedServer) -> None
 
 
 def test_the_fleet_is_waited_for_and_an_unchanged_one_is_not(provider: Engine, server: OnedServer) -> None:
-    first = server.oned.insert("kvm-1", state=HostState.MONITORED)
+    """A host that this process has registered is not probed a second time."""
+    first = int(provider.create("host", {**KVM, "name": "fresh"})[0])
+    server.oned.change(first, state=HostState.MONITORED)
     second = server.oned.insert("dark", state=HostState.OFFLINE)
     server.oned.samples = [Sample(host_id=first, timestamp=100), Sample(host_id=first, timestamp=103)]
     news = {
-        "hosts": [{"name": "kvm-1", "id": float(first)}, {"name": "dark", "id": str(second), "state": "offline"}],
+        "hosts": [{"name": "fresh", "id": float(first)}, {"name": "dark", "id": str(second), "state": "offline"}],
         "limit_seconds": 20.0,
         "poll_seconds": 0.1,
     }
     inputs, failures = provider.check("fleet", news)
     assert failures == {}
     id_, outputs = provider.create("fleet", inputs)
-    assert (id_, outputs["states"]) == ("fleet", {"kvm-1": "MONITORED", "dark": "OFFLINE"})
+    assert (id_, outputs["states"]) == ("fleet", {"fresh": "MONITORED", "dark": "OFFLINE"})
     assert provider.diff("fleet", outputs, inputs)[0] is False
     longer, _ = provider.check("fleet", {**news, "limit_seconds": 99})
     assert provider.diff("fleet", outputs, longer)[0] is False

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from components.registration.errors import Ambiguous, DuplicateHosts, Inconsistent
-from components.registration.lease import LEASE_SECONDS
-from components.registration.reconcile import ALLOCATE_WITHIN
+from components.registration.errors import Ambiguous, DuplicateHosts, Inconsistent, NameTaken
+from components.registration.lease import LEASE_SECONDS, ProcessLocks
+from components.registration.pool import Pool
+from components.registration.reconcile import ALLOCATE_WITHIN, Registrar
 from components.registration.settle import SETTLE
 from components.registration.spec import AdoptPolicy, HostSpec
 from components.registration.xmlrpc import Limits
@@ -43,6 +46,35 @@ def test_two_hundred_races_of_threads_for_one_name_leave_one_row_each(zone: Zone
         assert len(ids) == 2
         assert set(ids) == set(zone.oned.ids(spec.name))
         assert len(zone.oned.ids(spec.name)) == 1
+
+
+def test_another_stack_does_not_adopt_a_host_before_its_mark_is_there(zone: Zone) -> None:
+    """One call after the allocate it looks like nobody's. The lock is held until it does not."""
+    locks = ProcessLocks()
+    first, second = (Registrar(zone.oned, Pool(zone.oned, zone.clock), locks, zone.clock) for _ in "ab")
+    real = zone.oned.update
+    other: list[threading.Thread] = []
+    said: list[str] = []
+
+    def adopt() -> None:
+        try:
+            second.register(replace(KVM, owner="b"), MATCHING)
+        except NameTaken as taken:
+            said.append(str(taken))
+
+    def update(host_id: int, attributes: Mapping[str, str]) -> None:
+        if not other:
+            other.append(threading.Thread(target=adopt))
+            other[0].start()
+            other[0].join(0.2)
+            assert other[0].is_alive(), "it did not wait"
+        real(host_id, attributes)
+
+    zone.oned.update = update  # type: ignore[method-assign]
+    host_id = first.register(replace(KVM, owner="a"), MATCHING)
+    other[0].join(10)
+    assert zone.oned.rows[host_id].attribute("MANAGED_BY") == "a"
+    assert len(said) == 1 and "it belongs to a (MANAGED_BY), and this stack is b" in said[0]
 
 
 def test_without_the_lock_those_races_do_make_duplicates(zone: Zone) -> None:

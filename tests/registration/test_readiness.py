@@ -14,6 +14,9 @@ from tests.registration.monitord import Machine, MonitoredZone
 CADENCE = Cadence(limit=600, poll=2, reprobe=20, interval=180, push_target="10.0.0.1:30424")
 
 
+PROBED = [("set_state", 0, AdminState.OFFLINE), ("set_state", 0, AdminState.ENABLED)]
+
+
 class Fleet:
     def __init__(self) -> None:
         self.clock = ManualClock()
@@ -84,10 +87,73 @@ def test_changed_monitoring_that_blocks_the_push_is_not_hidden_by_the_history(fl
 
 
 def test_hosts_that_just_came_up_are_not_probed_twice(fleet: Fleet) -> None:
-    fleet.add("kvm-1")
+    host_id = fleet.add("kvm-1")
     fleet.clock.sleep(2)
-    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True, fresh={host_id})
     assert [call for call in fleet.zone.calls if call[0] == "set_state"] == []
+
+
+@pytest.mark.parametrize("age", [2, 5, 60])
+def test_hosts_that_came_up_before_the_change_are_probed_however_young_they_are(fleet: Fleet, age: int) -> None:
+    """A run that was killed after it had registered them, then other remote scripts: nobody else brings those."""
+    fleet.add("kvm-1")
+    fleet.clock.sleep(age)
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    assert [call for call in fleet.zone.calls if call[0] == "set_state"] == PROBED
+
+
+def test_a_host_that_was_monitored_without_any_number_is_probed_anew(fleet: Fleet) -> None:
+    fleet.add("kvm-1", state=HostState.MONITORED)
+    fleet.zone.machines[0].last_heard = fleet.clock.now
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    assert [call for call in fleet.zone.calls if call[0] == "set_state"] == PROBED
+
+
+def test_a_host_that_a_lagging_server_lists_late_is_probed_anew(fleet: Fleet) -> None:
+    fleet.add("kvm-1")
+    for _ in range(600):
+        fleet.clock.sleep(1)
+    fleet.zone.lag, fleet.zone._before = 2, ()
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    assert [call for call in fleet.zone.calls if call[0] == "set_state"] == PROBED
+
+
+@pytest.mark.parametrize("state", [AdminState.DISABLED, AdminState.MAINTENANCE])
+def test_disabled_hosts_get_the_scripts_too_and_are_not_waited_for(fleet: Fleet, state: AdminState) -> None:
+    """monitord starts probes for what comes from OFFLINE, to whatever state; a host that is switched off stops nobody."""
+    fleet.add("kvm-1")
+    for name, machine in (("off", Machine()), ("dead", Machine(ssh_works_from=1e9))):
+        host_id = fleet.zone.add(name, machine, state=HostState.DISABLED)
+        fleet.expected.append(Expected(id=host_id, name=name, state=state))
+    begun = fleet.clock.now
+    states = wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    assert fleet.clock.now - begun < 20
+    assert (states["off"], states["dead"]) == (state.name, state.name)
+    for host_id in (1, 2):
+        sent = [call[2] for call in fleet.zone.calls if call[:2] == ("set_state", host_id)]
+        assert sent == [AdminState.OFFLINE, AdminState.DISABLED]
+        assert fleet.zone.rows[host_id].state == HostState.DISABLED
+    assert fleet.zone.machines[1].records, "its probes ran"
+
+
+def test_disabled_hosts_are_left_alone_without_a_change_and_when_they_are_not_what_is_declared(fleet: Fleet) -> None:
+    found = {"enabled": HostState.MONITORED, "renamed": HostState.DISABLED, "off": HostState.DISABLED}
+    for name, state in found.items():
+        host_id = fleet.zone.add(name, state=state)
+        fleet.expected.append(Expected(id=host_id, name=name, state=AdminState.DISABLED))
+    fleet.zone.change(1, name="somebody-elses")
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock)
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True, fresh={2})
+    assert fleet.zone.counted()["set_state"] == 0
+
+
+def test_a_disabled_host_that_a_killed_run_left_offline_is_disabled_again(fleet: Fleet) -> None:
+    host_id = fleet.zone.add("off", state=HostState.OFFLINE)
+    fleet.expected.append(Expected(id=host_id, name="off", state=AdminState.DISABLED))
+    fleet.zone.lose("set_state", executed=True)
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    assert fleet.zone.rows[host_id].state == HostState.DISABLED
+    assert fleet.zone.counted()["set_state"] == 1
 
 
 def test_a_forced_update_is_not_taken_for_a_push(fleet: Fleet) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from components.registration.client import AdminState, HostState
+from components.registration.drain import DrainMode, DrainPolicy
 from components.registration.errors import (
     Ambiguous,
     DuplicateHosts,
@@ -16,6 +18,7 @@ from components.registration.errors import (
     NotFound,
 )
 from components.registration.spec import AdoptPolicy, HostSpec
+from components.registration.template import WRITTEN_BY_ONED
 from tests.registration.conftest import Zone
 
 KVM = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm")
@@ -101,10 +104,12 @@ def test_lost_state_is_healed_by_adoption(zone: Zone) -> None:
 
 
 def test_adoption_brings_the_declared_fields_and_leaves_the_probes_alone(zone: Zone) -> None:
-    zone.oned.insert("kvm-1", template={"ARCH": "x86_64", "IM_MAD": "kvm", "VM_MAD": "kvm", "NOTE": "by hand"})
-    zone.rules.register(HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r1"}), MATCHING)
+    zone.oned.insert(
+        "kvm-1", template={"ARCH": "x86_64", "IM_MAD": "kvm", "VM_MAD": "kvm", "NOTE": "by hand", "MANAGED_BY": "a"}
+    )
+    zone.rules.register(HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r1"}, owner="a"), MATCHING)
     assert zone.oned.rows[0].template == {
-        "ARCH": "x86_64", "IM_MAD": "kvm", "VM_MAD": "kvm", "NOTE": "by hand", "RACK": "r1",
+        "ARCH": "x86_64", "IM_MAD": "kvm", "VM_MAD": "kvm", "NOTE": "by hand", "RACK": "r1", "MANAGED_BY": "a",
     }  # fmt: skip
 
 
@@ -112,7 +117,7 @@ def test_adoption_brings_the_declared_fields_and_leaves_the_probes_alone(zone: Z
 def test_adoption_of_an_enabled_host_does_not_touch_its_state(zone: Zone, state: HostState) -> None:
     zone.oned.insert("kvm-1", state=state)
     zone.rules.register(KVM, MATCHING)
-    assert zone.oned.counted() == {"hosts": 1, "host": 1}
+    assert zone.oned.counted() == {"hosts": 1, "host": 2}
 
 
 def test_policy_refuse_takes_over_nothing(zone: Zone) -> None:
@@ -132,7 +137,7 @@ def test_a_stack_without_an_owner_takes_no_host_that_bears_a_mark(zone: Zone) ->
     marked = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", owner="stack-a")
     host_id = zone.rules.register(marked, MATCHING)
     before = zone.oned.rows[host_id]
-    with pytest.raises(NameTaken, match=r"belongs to stack-a .*this stack has no fleet\.owner") as caught:
+    with pytest.raises(NameTaken, match=r"belongs to stack-a .*this stack has no owner") as caught:
         zone.run_again().register(KVM, MATCHING)
     assert "`always`" in str(caught.value)
     assert zone.oned.rows[host_id] == before, "nothing foreign is touched"
@@ -147,6 +152,48 @@ def test_policy_matching_refuses_a_host_of_another_stack(zone: Zone) -> None:
         zone.run_again().register(mine, MATCHING)
     assert zone.run_again().register(mine, AdoptPolicy.ALWAYS) == 0
     assert zone.oned.rows[0].attribute("MANAGED_BY") == "stack-b"
+
+
+def test_what_a_killed_run_left_without_its_mark_is_adopted_and_marked(zone: Zone) -> None:
+    """Between the allocate and the mark, and then monitored for a while."""
+    spec = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", labels={"RACK": "r1"}, owner="stack-a")
+
+    def killed(host_id: int, attributes: Mapping[str, str]) -> None:
+        raise KeyboardInterrupt(host_id, attributes)
+
+    real, zone.oned.update = zone.oned.update, killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        zone.rules.register(spec, MATCHING)
+    zone.oned.update = real  # type: ignore[method-assign]
+    seen = dict.fromkeys(WRITTEN_BY_ONED - {"IM_MAD", "VM_MAD"}, "1")
+    zone.oned.change(0, state=HostState.MONITORED, template={**zone.oned.rows[0].template, **seen})
+    assert zone.run_again().register(spec, MATCHING) == 0
+    assert zone.oned.rows[0].attribute("MANAGED_BY") == "stack-a"
+
+
+@pytest.mark.parametrize(
+    ("used", "told"),
+    [
+        ({"running_vms": 2}, "2 VMs are on it"),
+        ({"cluster_id": 100, "cluster": "prod"}, "it is in cluster 'prod'"),
+        ({"state": HostState.DISABLED}, "it is disabled"),
+        ({"state": HostState.OFFLINE}, "it is offline"),
+        ({"template": {"IM_MAD": "kvm", "VM_MAD": "kvm", "NOTE": "x", "RACK": "1"}}, "it has NOTE, RACK"),
+        ({"template": {"IM_MAD": "kvm", "VM_MAD": "kvm", "RESERVED_CPU": "100"}}, "it has RESERVED_CPU"),
+    ],
+)
+def test_a_host_without_a_mark_that_somebody_uses_is_adopted_only_on_purpose(
+    zone: Zone, used: Mapping[str, object], told: str
+) -> None:
+    spec = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", owner="stack-a")
+    zone.oned.cluster_names[100] = "prod"
+    zone.oned.insert("kvm-1", **used)  # type: ignore[arg-type]
+    before = zone.oned.rows[0]
+    with pytest.raises(NameTaken, match=rf"bears no mark .*MANAGED_BY.*somebody uses it: {told}\. Next: .*`always`"):
+        zone.rules.register(spec, MATCHING)
+    assert zone.oned.rows[0] == before, "nothing foreign is touched"
+    assert zone.run_again().register(spec, AdoptPolicy.ALWAYS) == 0
+    assert zone.run_again().register(spec, MATCHING) == 0, "it bears the mark now"
 
 
 def test_policy_always_sets_the_drivers(zone: Zone) -> None:
@@ -231,6 +278,108 @@ def test_a_lost_answer_to_a_change_is_looked_up(zone: Zone, method: str) -> None
     zone.oned.lose(method, executed=False)
     with pytest.raises(Ambiguous):
         zone.rules.update(0, spec, KVM)
+
+
+# ---- whose host it is
+
+OURS = HostSpec(name="kvm-1", im_mad="kvm", vm_mad="kvm", owner="stack-a")
+THEIRS = replace(OURS, owner="stack-b")
+
+
+def taken_over(zone: Zone) -> int:
+    """A host of stack-a that stack-b has taken over, and a new process of stack-a."""
+    host_id = zone.rules.register(OURS, MATCHING)
+    assert zone.run_again().register(THEIRS, AdoptPolicy.ALWAYS) == host_id
+    zone.run_again()
+    return host_id
+
+
+def test_a_host_that_another_stack_has_taken_over_is_only_forgotten(
+    zone: Zone, caplog: pytest.LogCaptureFixture
+) -> None:
+    host_id = taken_over(zone)
+    before = zone.oned.rows[host_id]
+    assert zone.rules.remove(host_id, "kvm-1", owner="stack-a") is False
+    assert zone.oned.rows[host_id] == before
+    assert "host kvm-1 (id 0) is only forgotten by this stack" in caplog.text
+    assert "it belongs to stack-b now (MANAGED_BY)" in caplog.text
+    assert zone.rules.remove(host_id, "kvm-1", owner="stack-b") is True
+
+
+@pytest.mark.parametrize("owner", ["stack-a", None])
+def test_a_number_that_is_another_hosts_now_is_only_forgotten(
+    zone: Zone, caplog: pytest.LogCaptureFixture, owner: str | None
+) -> None:
+    host_id = zone.oned.insert("somebody-elses", state=HostState.MONITORED)
+    zone.oned.run_machine(host_id)
+    before = zone.oned.rows[host_id]
+    live = DrainPolicy(mode=DrainMode.LIVE)
+    assert zone.rules.remove(host_id, "kvm-5", live, owner=owner) is False
+    assert zone.oned.rows[host_id] == before
+    assert zone.oned.counted() == {"host": 1}
+    assert "the number is host somebody-elses's now" in caplog.text
+
+
+def test_a_host_of_before_there_were_marks_is_ours_by_the_state(zone: Zone) -> None:
+    host_id = zone.oned.insert("kvm-1")
+    zone.rules.update(host_id, replace(OURS, owner=None), OURS)
+    assert zone.oned.rows[host_id].attribute("MANAGED_BY") == "stack-a"
+    unmarked = zone.oned.insert("kvm-2")
+    assert zone.rules.remove(unmarked, "kvm-2", owner=None) is True
+    assert unmarked not in zone.oned.rows
+
+
+def test_a_host_that_is_gone_and_that_another_stack_has_registered_anew_is_not_free_to_be_cleaned(zone: Zone) -> None:
+    again = zone.oned.insert("kvm-1")
+    assert zone.rules.remove(again + 7, "kvm-1") is False
+    assert zone.rules.remove(again + 7, "kvm-2") is True
+    assert again in zone.oned.rows
+
+
+@pytest.mark.parametrize("spec", [replace(OURS, labels={"A": "b"}), replace(OURS, owner="renamed"), OURS])
+def test_an_update_refuses_a_host_of_another_stack_and_names_the_ways_out(zone: Zone, spec: HostSpec) -> None:
+    host_id = taken_over(zone)
+    before = zone.oned.rows[host_id]
+    with pytest.raises(
+        NameTaken, match=r"\(id 0\) is not changed: it belongs to stack-b now .*this stack is"
+    ) as caught:
+        zone.rules.update(host_id, OURS, spec)
+    assert "out of this stack's configuration" in str(caught.value) and "`always`" in str(caught.value)
+    assert zone.oned.rows[host_id] == before
+    zone.rules.update(host_id, OURS, spec, adopt=AdoptPolicy.ALWAYS)
+    assert zone.oned.rows[host_id].attribute("MANAGED_BY") == spec.owner
+
+
+def test_the_owner_of_a_stack_can_change_and_end(zone: Zone) -> None:
+    host_id = zone.rules.register(OURS, MATCHING)
+    zone.rules.update(host_id, OURS, replace(OURS, owner="renamed"))
+    assert zone.oned.rows[host_id].attribute("MANAGED_BY") == "renamed"
+    zone.rules.update(host_id, replace(OURS, owner="renamed"), replace(OURS, owner=None))
+    assert zone.oned.rows[host_id].attribute("MANAGED_BY") == ""
+
+
+def test_a_mark_that_somebody_has_emptied_is_written_again(zone: Zone) -> None:
+    host_id = zone.rules.register(OURS, MATCHING)
+    zone.oned.change(host_id, template={**zone.oned.rows[host_id].template, "MANAGED_BY": ""})
+    assert OURS.as_seen(zone.oned.rows[host_id]) != OURS
+    zone.rules.update(host_id, OURS, OURS)
+    assert zone.oned.rows[host_id].attribute("MANAGED_BY") == "stack-a"
+
+
+@pytest.mark.parametrize("adopt", [MATCHING, AdoptPolicy.ALWAYS])
+def test_a_replacement_of_a_host_that_is_another_stacks_stops_or_takes_it_over(zone: Zone, adopt: AdoptPolicy) -> None:
+    """Other drivers: the old resource is deleted first, which only forgets it, and then the new one is made."""
+    host_id = taken_over(zone)
+    zone.oned.run_machine(host_id)
+    other = replace(OURS, im_mad="qemu", vm_mad="qemu")
+    assert zone.rules.remove(host_id, "kvm-1", owner="stack-a") is False
+    if adopt is AdoptPolicy.ALWAYS:
+        assert zone.rules.register(other, adopt) == host_id
+        assert zone.oned.rows[host_id].vm_mad == "qemu"
+    else:
+        with pytest.raises(NameTaken, match="belongs to stack-b"):
+            zone.rules.register(other, adopt)
+        assert zone.oned.rows[host_id].vm_mad == "kvm"
 
 
 # ---- removal

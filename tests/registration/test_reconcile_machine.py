@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -57,8 +59,9 @@ class Histories(RuleBasedStateMachine):
         policy: AdoptPolicy,
         drain: DrainPolicy,
     ) -> None:
-        spec = HostSpec(name=name, im_mad=driver, vm_mad=driver, labels=labels, state=state)
+        spec = HostSpec(name=name, im_mad=driver, vm_mad=driver, labels=labels, state=state, owner="us")
         there = self.oned.ids(name)
+        before = [self.oned.rows[number] for number in there]
         try:
             host_id = self.registrar.register(spec, policy, drain)
         except HostInUse:
@@ -68,7 +71,7 @@ class Histories(RuleBasedStateMachine):
         except NameTaken:
             assert there, "a name was called taken though nobody had it"
             assert policy is not AdoptPolicy.ALWAYS
-            assert self.oned.ids(name) == there
+            assert [self.oned.rows[number] for number in self.oned.ids(name)] == before, "nothing foreign is touched"
             return
         except DuplicateHosts:
             assert len(there) > 1
@@ -82,15 +85,21 @@ class Histories(RuleBasedStateMachine):
         assert spec.as_seen(self.oned.rows[host_id]) == spec
         if there:
             assert policy is not AdoptPolicy.REFUSE
+            assert policy is AdoptPolicy.ALWAYS or all(row.attribute("MANAGED_BY") in ("", "us") for row in before)
         self.ours[host_id] = spec
 
     @rule(labels=LABELS, state=strategies.sampled_from(list(AdminState)), drain=DRAINS)
     def update(self, labels: dict[str, str], state: AdminState, drain: DrainPolicy) -> None:
         for host_id, before in list(self.ours.items()):
-            spec = HostSpec(name=before.name, im_mad=before.im_mad, vm_mad=before.vm_mad, labels=labels, state=state)
+            spec = replace(before, labels=labels, state=state)
+            there = self.oned.rows.get(host_id)
             try:
                 self.registrar.update(host_id, before, spec, drain)
             except (NotFound, Inconsistent, Ambiguous):
+                continue
+            except NameTaken:
+                assert there is not None and there.attribute("MANAGED_BY") == "them"
+                assert self.oned.rows[host_id] == there
                 continue
             except HostInUse:
                 assert state is AdminState.MAINTENANCE
@@ -110,7 +119,7 @@ class Histories(RuleBasedStateMachine):
             before = self.oned.rows.get(host_id)
             begun = self.clock.now
             try:
-                self.registrar.remove(host_id, name, drain)
+                gone = self.registrar.remove(host_id, name, drain, owner="us")
             except HostInUse as error:
                 assert before is not None
                 assert host_id in self.oned.rows
@@ -124,8 +133,13 @@ class Histories(RuleBasedStateMachine):
             except Ambiguous:
                 pass
             else:
-                assert host_id not in self.oned.rows
-                assert drain.mode is not DrainMode.REFUSE or before is None or not before.vms
+                foreign = before is not None and (before.name != name or before.attribute("MANAGED_BY") == "them")
+                if foreign:
+                    assert self.oned.rows[host_id] == before
+                else:
+                    assert host_id not in self.oned.rows
+                assert gone is not (foreign or (before is None and bool(self.oned.ids(name))))
+                assert foreign or drain.mode is not DrainMode.REFUSE or before is None or not before.vms
                 del self.ours[host_id]
             assert self.clock.now - begun <= drain.limit + 40, "bounded"
             assert others <= set(self.oned.rows)
@@ -181,6 +195,13 @@ class Histories(RuleBasedStateMachine):
                 name = data.draw(NAMES)
                 self.oned.change(host_id, name=name)
                 self.inserted[name] = self.clock.now
+
+    @rule(data=strategies.data())
+    def another_stack_takes_over(self, data: strategies.DataObject) -> None:
+        if self.oned.rows:
+            host_id = data.draw(strategies.sampled_from(sorted(self.oned.rows)))
+            template = {**self.oned.rows[host_id].template, "MANAGED_BY": "them"}
+            self.oned.change(host_id, template=template)
 
     @rule(method=WRITES, executed=strategies.booleans())
     def an_answer_will_be_lost(self, method: str, executed: bool) -> None:

@@ -69,4 +69,4 @@ def test_outputs_can_be_read_by_the_program() -> None:
 
     deploy(program)
     assert seen.keys() == {"name", "host_id", "owner", "states"}
-    assert (seen["name"], seen["owner"]) == ("kvm-1", None)
+    assert (seen["name"], seen["owner"]) == ("kvm-1", "opennebula/test")

@@ -82,21 +82,21 @@ def zone(_zone: Zone) -> Iterator[Zone]:
 
 
 def test_the_life_of_a_host(zone: Zone) -> None:
-    before = zone.spec(labels={"RACK": "r1", "NOTE": 'say "hi", a\\b = [c] # é'}, reserved_cpu="100")
+    before = zone.spec(labels={"RACK": "r1", "NOTE": 'say "hi", a\\b = [c] # é'}, reserved_cpu="100", owner="a")
     host_id = zone.rules.register(before, MATCHING)
     record = zone.client.host(host_id)
     assert before.as_seen(record) == before
     assert zone.new_process().register(before, MATCHING) == host_id
 
-    after = zone.spec(labels={"RACK": "r2"}, state=AdminState.DISABLED)
+    after = zone.spec(labels={"RACK": "r2"}, state=AdminState.DISABLED, owner="a")
     zone.rules.update(host_id, before, after)
     record = zone.client.host(host_id)
     assert after.as_seen(record) == after
     assert (record.attribute("NOTE"), record.attribute("RESERVED_CPU"), record.im_mad) == ("", "", "none")
 
-    zone.new_process().remove(host_id, after.name)
+    zone.new_process().remove(host_id, after.name, owner="a")
     assert zone.rules.observe(host_id) is None
-    zone.rules.remove(host_id, after.name)
+    zone.rules.remove(host_id, after.name, owner="a")
 
 
 def test_a_value_that_looks_like_another_attribute_stays_a_value(zone: Zone) -> None:

@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from components.registration.cluster_inputs import ClusterSpec
 from components.registration.cluster_reconcile import ClusterRegistrar
 from components.registration.cluster_xmlrpc import XmlRpcClusters
 from components.registration.drain import DrainMode, DrainPolicy
-from components.registration.errors import ClusterInUse, ClusterTaken, FleetNotReady, HostInUse
+from components.registration.errors import ClusterInUse, ClusterTaken, FleetNotReady, HostInUse, NameTaken
 from components.registration.lease import ProcessLocks
 from components.registration.pool import Listing, Pool
 from components.registration.readiness import Cadence, Expected, wait_for_fleet
@@ -32,6 +33,7 @@ from lab.standins.opennebula.database import MariaDb
 from lab.standins.opennebula.local import LocalOned
 from tests.contract.endpoint import Endpoint
 from tests.registration.paper_hosts import PaperHosts
+from tests.registration.probes import probed
 
 pytestmark = pytest.mark.database
 
@@ -259,6 +261,18 @@ def test_a_change_of_remote_scripts_reaches_every_host_and_those_that_fail_are_n
     assert {"one copy v3", "two copy v3", "three copy v3"} <= set(zone.paper.log())
 
 
+def test_a_change_of_remote_scripts_reaches_disabled_hosts_too_and_leaves_them_disabled(zone: Zone) -> None:
+    off = zone.host("off")
+    busy = zone.machine(off)
+    spec = HostSpec(name="off", im_mad="kvm", vm_mad="kvm")
+    zone.rules.update(off, spec, replace(spec, state=AdminState.DISABLED))
+    (zone.oned.directory / "var/remotes/marker").write_text("v4")
+    wait_for_fleet(zone.client, [Expected(id=off, name="off", state=AdminState.DISABLED)], Cadence(), anew=True)
+    zone.until(lambda: "off copy v4" in zone.paper.log())
+    assert zone.client.host(off).state == HostState.DISABLED
+    assert zone.vm(busy).lcm_state == LcmState.RUNNING
+
+
 class Counting(XmlRpcClient):
     """Notes the calls."""
 
@@ -316,11 +330,7 @@ def test_fifty_rounds_of_monitoring_are_never_a_difference(zone: Zone) -> None:
     watched = next(iter(declared))
     for number in range(50):
         for host_id, spec in declared.items():
-            system = (
-                f'HYPERVISOR="kvm"\nTOTALCPU={800 + number}\nTOTALMEMORY={10**6 + number}\nVERSION="7.4.{number}"\n'
-            )
-            system += f'HOSTNAME="{spec.name}"\nMODELNAME="m{number}"\nKVM_CPU_MODEL="c{number % 3}"\n'
-            zone.push(host_id, "SYSTEM_HOST", system)
+            zone.push(host_id, "SYSTEM_HOST", probed(spec.name, number))
             zone.push(host_id, "MONITOR_HOST", f"FREECPU={number}\nFREEMEMORY={number}\nUSEDCPU=1\nUSEDMEMORY=1\n")
             if number % 10 == 3:
                 packed = base64.b64encode(zlib.compress(b"probe failed")).decode()
@@ -371,14 +381,16 @@ def test_drift_of_each_kind_is_seen_and_of_nothing_else(zone: Zone) -> None:
     assert maintained is not None
     assert maintained.state is AdminState.DISABLED, "a VM came to it: the next run empties it again"
     assert calls == {"hostpool.info": 1, "host.info": 2}, "those that are gone are asked for by id"
-    # Deleted and re-created: the next run finds the new id by the name and takes it over.
-    assert zone.rules.register(declared[ids[7]], MATCHING) == again
+    # Deleted and re-created by hand, in another cluster: the next run finds the new id by the name, and takes it over if told.
+    with pytest.raises(NameTaken, match=r"bears no mark of this stack .* it is in cluster 'default'"):
+        zone.rules.register(declared[ids[7]], MATCHING)
+    assert zone.rules.register(declared[ids[7]], ALWAYS) == again
 
 
 def test_the_life_of_a_cluster(zone: Zone) -> None:
     spec = ClusterSpec(name="prod", attributes={"RESERVED_CPU": "10%", "RACK": 'say "hi"'})
     cluster_id = zone.cluster_rules.register(spec, ALWAYS)
-    record = zone.cluster_rules.observe(cluster_id)
+    record = zone.cluster_rules.observe(cluster_id, "prod")
     assert record is not None
     assert spec.as_seen(record) == spec
     assert zone.cluster_rules.register(spec, ALWAYS) == cluster_id
@@ -389,11 +401,11 @@ def test_the_life_of_a_cluster(zone: Zone) -> None:
         zone.cluster_rules.remove(cluster_id, "prod")
     after = ClusterSpec(name="prod", attributes={"RACK": "r2"})
     zone.api.ok("cluster.rename", cluster_id, "by-hand")
-    zone.cluster_rules.update(cluster_id, spec, after)
-    record = zone.cluster_rules.observe(cluster_id)
+    zone.cluster_rules.update(cluster_id, replace(spec, name="by-hand"), after)
+    record = zone.cluster_rules.observe(cluster_id, "prod")
     assert record is not None
     assert (record.name, record.attribute("RACK"), record.attribute("RESERVED_CPU")) == ("prod", "r2", "")
     assert record.hosts == (host_id,)
     zone.rules.remove(host_id, "kvm-1")
     zone.cluster_rules.remove(cluster_id, "prod")
-    assert zone.cluster_rules.observe(cluster_id) is None
+    assert zone.cluster_rules.observe(cluster_id, "prod") is None

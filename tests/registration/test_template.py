@@ -9,6 +9,7 @@ from hypothesis import example, given, settings, strategies
 
 from components.registration.errors import Unexpressible
 from components.registration.template import name_problem, render, value_problem
+from tests.registration.probes import names, probed
 
 _LEXER = re.compile(r'"((?:\\"|[^"])*)"')
 """oned's value rule: `\\"` before `[^"]` takes as much as flex's longest match does."""
@@ -87,6 +88,17 @@ def test_what_cannot_be_said_is_refused_by_name(value: str, reason: str) -> None
 @pytest.mark.parametrize("name", ["VM_MAD", "ERROR", "9LIVES", "WITH SPACE", "", "É", 'A"="'])
 def test_names_that_are_not_labels(name: str) -> None:
     assert name_problem(name)
+
+
+def test_no_label_can_have_the_name_of_what_a_probe_prints() -> None:
+    found = names(probed("kvm-1", 1))
+    assert len(found) == 25
+    assert {name for name in found if not name_problem(name)} == set()
+
+
+@pytest.mark.parametrize("name", ["PCI_FILTER", "PCI_SHORT_ADDRESS", "RACK"])
+def test_what_oned_only_reads_can_be_a_label(name: str) -> None:
+    assert name_problem(name) is None
 
 
 def test_a_name_from_elsewhere_cannot_smuggle_anything_either() -> None:
