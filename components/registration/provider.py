@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from pulumi.dynamic import (
@@ -170,25 +170,30 @@ class FleetReadyProvider(OnedProvider):
     @plainly
     def create(self, props: Props) -> CreateResult:
         # Also after a lost state, where hosts are old and keys are new.
-        return CreateResult(_FLEET_ID, self._wait(props, anew=True))
+        return CreateResult(_FLEET_ID, self._wait(props))
 
     @plainly
     def update(self, _id: str, olds: Props, news: Props) -> UpdateResult:
         before, after = fleet_inputs.normal_fleet(olds), fleet_inputs.normal_fleet(news)
-        return UpdateResult(self._wait(news, anew=bool(inputs.changed(before, after, fleet_inputs.PROBED_FOR))))
+        if inputs.changed(before, after, fleet_inputs.PROBED_FOR):
+            return UpdateResult(self._wait(news))
+        # Who was missing, because it could not be prepared, missed whatever changed since.
+        known = {host.id for host in fleet_inputs.fleet(before)} & {host.id for host in fleet_inputs.fleet(after)}
+        return UpdateResult(self._wait(news, known))
 
     def read(self, id_: str, props: Props) -> ReadResult:
         return ReadResult(id_, props)
 
-    def _wait(self, props: Props, *, anew: bool) -> Props:
+    def _wait(self, props: Props, known: Collection[int] = ()) -> Props:
+        """Of all hosts but those `known` the probes must have been started since whatever changed."""
         normal = fleet_inputs.normal_fleet(props)
         parts = self._runtime()
         states = wait_for_fleet(
             parts.client,
             fleet_inputs.fleet(normal),
             fleet_inputs.cadence(normal),
-            anew=anew,
-            fresh=parts.registrar.started,
+            anew=True,
+            fresh=parts.registrar.started.union(known),
             # A host that was added with this run is pinned in a ConfigMap that the pod may not have seen yet.
             first_error=parts.refresh_pod_files,
             progress=counting(),

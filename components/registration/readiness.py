@@ -165,13 +165,13 @@ def wait_for_fleet(
 ) -> dict[str, str]:
     """State by host name once every enabled host is monitored. Raises FleetNotReady with a line for each that is not.
 
-        Hosts in ERROR are probed again every `reprobe` seconds: a host key that has just been published reaches oned's pod
-        up to a minute later, and monitord itself would try again only after `interval`. So are hosts that stay in INIT: a
-        restarted oned forgets that it has a first probe to make. `anew`: what hosts are told about monitoring has changed, or
-        nobody knows that it has not; hosts are then probed again at once, disabled ones too, but not the `fresh` ones: ids of those whose
-    probes have been started since the change was deployed. `first_error`
-        is called once, when a host is first seen in ERROR: whoever calls may know how to hasten what the host waits for.
-        `progress` is called at every poll, with how many enabled hosts are monitored and how many there are.
+    Hosts in ERROR are probed again every `reprobe` seconds: a host key that has just been published reaches oned's pod
+    up to a minute later, and monitord itself would try again only after `interval`. So are hosts that stay in INIT: a
+    restarted oned forgets that it has a first probe to make. `anew`: what hosts are told about monitoring has changed, or
+    nobody knows that it has not; hosts are then probed again at once, disabled ones too, but not the `fresh` ones: ids of
+    those whose probes have been started since the change was deployed. `first_error` is called once, when a host is first
+    seen in ERROR: whoever calls may know how to hasten what the host waits for. `progress` is called at every poll, with
+    how many enabled hosts are monitored and how many there are.
     """
     expected = tuple(fleet)
     watches = [

@@ -221,6 +221,18 @@ def test_a_changed_trigger_or_remote_scripts_probe_every_host_again(provider: En
         assert [call[2] for call in server.oned.calls if call[0] == "set_state"] == ["offline", "enabled"]
 
 
+def test_a_host_that_was_missing_is_probed_again_and_no_other(provider: Engine, server: OnedServer) -> None:
+    """While it could not be prepared, remote scripts or monitoring may have changed for all others."""
+    ids = [server.oned.insert(name, state=HostState.MONITORED) for name in ("kvm-1", "kvm-2")]
+    server.oned.samples = [Sample(host_id=id_, timestamp=stamp) for id_ in ids for stamp in (100, 103)]
+    hosts = [{"name": f"kvm-{number}", "id": id_} for number, id_ in enumerate(ids, 1)]
+    limits = {"limit_seconds": 0.2, "poll_seconds": 0.1, "remotes": "a"}
+    (without, _), (whole, _) = (provider.check("fleet", {"hosts": some, **limits}) for some in (hosts[:1], hosts))
+    with pytest.raises(grpc.RpcError, match="1 of 2 enabled hosts are not monitored"):
+        provider.update("fleet", "fleet", without, whole)
+    assert {call[1] for call in server.oned.calls if call[0] == "set_state"} == {ids[1]}
+
+
 def test_a_removal_drains_as_the_host_says_or_as_the_fleet_is_set_now(server: OnedServer) -> None:
     def vms() -> tuple[int, int]:
         server.oned.rows.clear()
