@@ -218,15 +218,17 @@ def test_rules_of_iptables_that_stand_in_nobodys_way_are_no_matter(
     assert _run(tmp_path, firewall, "firewall_preflight; firewall", iptables=_iptables(rules)).stdout == "changes=\n"
 
 
-def test_the_old_iptables_is_not_asked_where_its_table_is_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("tables", "asked"), [("", False), ("nat\n", False), ("nat\nfilter\n", True)])
+def test_the_old_iptables_is_asked_only_where_its_table_is(tmp_path: Path, tables: str, asked: bool) -> None:
     """Asking would make it."""
-    legacy = "case $* in -V) echo 'iptables v1.8.9 (legacy)' ;; *) echo -P INPUT DROP ;; esac"
-    if "filter" in (
-        Path("/proc/net/ip_tables_names").read_text() if Path("/proc/net/ip_tables_names").exists() else ""
-    ):
-        pytest.skip("this machine has that table")
-    _run(tmp_path, _TEN, "firewall_preflight", iptables=legacy, iptables_legacy=legacy)
-    assert set(_lines(tmp_path / "calls")) == {"iptables -V", "iptables-legacy -V"}
+    legacy = "case $* in -V) echo 'iptables v1.8.9 (legacy)' ;; *) echo -P INPUT ACCEPT ;; esac"
+    if tables:
+        (tmp_path / "tables").write_text(tables)
+    call = f"FIREWALL_TABLES={tmp_path}/tables; firewall_preflight"
+    _run(tmp_path, _TEN, call, iptables=legacy, iptables_legacy=legacy)
+    programs = ("iptables", "iptables-legacy")
+    rules = {f"{name} -w 10 -S INPUT" for name in programs} if asked else set()
+    assert set(_lines(tmp_path / "calls")) == {f"{name} -V" for name in programs} | rules
 
 
 def _header(**changes: Any) -> str:

@@ -9,6 +9,8 @@
 FIREWALL_MIGRATION=49152-49215
 # of a rule that an operator made by hand where we make none
 FIREWALL_BY_HAND=opennebula-by-hand
+# the tables of the old iptables that are there
+FIREWALL_TABLES=/proc/net/ip_tables_names
 
 firewall_ranges() {
     printf '%s\n%s\n' "$PLAN_SSH_PORT" "$PLAN_CONSOLES"
@@ -36,7 +38,7 @@ firewall_iptables() {
         command -v "$each" >/dev/null || continue
         case $(timeout 30 "$each" -V 2>/dev/null) in
             *nf_tables*) ;;
-            *) grep -qx filter /proc/net/ip_tables_names 2>/dev/null || continue ;;
+            *) grep -qx filter "$FIREWALL_TABLES" 2>/dev/null || continue ;;
         esac
         rules=$(timeout 30 "$each" -w 10 -S INPUT 2>/dev/null) || continue
         if printf '%s\n' "$rules" | grep -qE '^(-P INPUT DROP|-A INPUT( -m comment --comment ("[^"]*"|[^ ]+))? -j (DROP|REJECT)( --reject-with [a-z0-9-]+)?)$'; then
