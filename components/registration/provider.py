@@ -188,12 +188,12 @@ class FleetReadyProvider(OnedProvider):
         """Of all hosts but those `known` the probes must have been started since whatever changed."""
         normal = fleet_inputs.normal_fleet(props)
         parts = self._runtime()
+        hosts = fleet_inputs.fleet(normal)
         states = wait_for_fleet(
             parts.client,
-            fleet_inputs.fleet(normal),
+            hosts,
             fleet_inputs.cadence(normal),
-            anew=True,
-            fresh=parts.registrar.started.union(known),
+            stale={host.id for host in hosts}.difference(known, parts.registrar.started),
             # A host that was added with this run is pinned in a ConfigMap that the pod may not have seen yet.
             first_error=parts.refresh_pod_files,
             progress=counting(),

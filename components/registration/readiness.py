@@ -9,7 +9,7 @@ proves it are monitoring records closer together than onemonitord's own probes c
 - a history as long as the interval without a gap of that length.
 
 Anything weaker would take an operator's `onehost forceupdate` for a push. Records from before an ERROR, and so from
-before this run's own re-probes, never count. Neither do, when monitoring itself has changed (`anew`), those of hosts whose
+before this run's own re-probes, never count. Neither do, when monitoring itself has changed (`stale`), those of hosts whose
 probes were not started by this run, however fresh they are: their clients push to the old address, encrypted for the old key,
 until they are started again. Starting them also copies oned's remote scripts to the host (one_im_exec.rb, every time, whatever
 VERSION says), which is all that `onehost sync` does beside noting the version; a host that could not be copied to is in ERROR and
@@ -83,7 +83,7 @@ class _Watch:
     """What has been seen of one host."""
 
     expected: Expected
-    anew: bool = False
+    stale: bool = False
     """Its probes are those of before the change until this has started them."""
     record: HostRecord | None = None
     ready: bool = False
@@ -121,9 +121,9 @@ class _Watch:
     def forget(self) -> bool:
         """Begin a new life of a host that is monitored. False when it is not yet seen, or comes up anyway."""
         record = self.record
-        if not self.anew or record is None:
+        if not self.stale or record is None:
             return False
-        self.anew = False
+        self.stale = False
         if record.state != HostState.MONITORED or self.lost:
             return False
         self.known = self.floor = max(self.stamps, default=self.floor)
@@ -158,8 +158,7 @@ def wait_for_fleet(
     cadence: Cadence,
     clock: Clock = SYSTEM_CLOCK,
     *,
-    anew: bool = False,
-    fresh: Collection[int] = (),
+    stale: Collection[int] = (),
     first_error: Callable[[], None] = lambda: None,
     progress: Callable[[int, int], None] = lambda _ready, _enabled: None,
 ) -> dict[str, str]:
@@ -167,20 +166,14 @@ def wait_for_fleet(
 
     Hosts in ERROR are probed again every `reprobe` seconds: a host key that has just been published reaches oned's pod
     up to a minute later, and monitord itself would try again only after `interval`. So are hosts that stay in INIT: a
-    restarted oned forgets that it has a first probe to make. `anew`: what hosts are told about monitoring has changed, or
-    nobody knows that it has not; hosts are then probed again at once, disabled ones too, but not the `fresh` ones: ids of
-    those whose probes have been started since the change was deployed. `first_error` is called once, when a host is first
-    seen in ERROR: whoever calls may know how to hasten what the host waits for. `progress` is called at every poll, with
-    how many enabled hosts are monitored and how many there are.
+    restarted oned forgets that it has a first probe to make. `stale`: ids of hosts whose probes may be older than what
+    hosts are told about monitoring now, or than oned's remote scripts; they are probed again at once, disabled ones too.
+    `first_error` is called once, when a host is first seen in ERROR: whoever calls may know how to hasten what the host
+    waits for. `progress` is called at every poll, with how many enabled hosts are monitored and how many there are.
     """
     expected = tuple(fleet)
-    watches = [
-        _Watch(expected=host, anew=anew and host.id not in fresh)
-        for host in expected
-        if host.state is AdminState.ENABLED
-    ]
-    if anew:
-        _probe_disabled(client, [host for host in expected if host.disabled and host.id not in fresh], Settle(clock))
+    watches = [_Watch(expected=host, stale=host.id in stale) for host in expected if host.state is AdminState.ENABLED]
+    _probe_disabled(client, [host for host in expected if host.disabled and host.id in stale], Settle(clock))
     states = {host.name: host.state.name for host in expected}
     begun = polled = hope = clock.monotonic()
     longest = window = 2 * math.ceil(cadence.interval)

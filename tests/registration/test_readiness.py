@@ -63,6 +63,10 @@ def test_one_look_is_enough_for_a_fleet_that_has_long_been_monitored(fleet: Flee
     assert len(fleet.zone.calls) == 2
 
 
+def everyone(fleet: Fleet) -> set[int]:
+    return {host.id for host in fleet.expected}
+
+
 def test_changed_monitoring_is_proved_anew_however_long_the_history(fleet: Fleet) -> None:
     """The old clients push to the old address, for the old key: each host is probed again, once, and must push then."""
     fleet.add("kvm-1")
@@ -71,7 +75,7 @@ def test_changed_monitoring_is_proved_anew_however_long_the_history(fleet: Fleet
         fleet.clock.sleep(1)
     fleet.zone.calls.clear()
     begun = fleet.clock.now
-    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, stale=everyone(fleet))
     assert fleet.clock.now > begun
     probed = [call for call in fleet.zone.calls if call[0] == "set_state"]
     assert sorted(str(call[1]) for call in probed) == ["0", "0", "1", "1"]
@@ -83,13 +87,13 @@ def test_changed_monitoring_that_blocks_the_push_is_not_hidden_by_the_history(fl
         fleet.clock.sleep(1)
     fleet.zone.machines[0].pushes = False
     with pytest.raises(FleetNotReady):
-        wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+        wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, stale=everyone(fleet))
 
 
 def test_hosts_that_just_came_up_are_not_probed_twice(fleet: Fleet) -> None:
     host_id = fleet.add("kvm-1")
     fleet.clock.sleep(2)
-    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True, fresh={host_id})
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, stale=everyone(fleet) - {host_id})
     assert [call for call in fleet.zone.calls if call[0] == "set_state"] == []
 
 
@@ -98,14 +102,14 @@ def test_hosts_that_came_up_before_the_change_are_probed_however_young_they_are(
     """A run that was killed after it had registered them, then other remote scripts: nobody else brings those."""
     fleet.add("kvm-1")
     fleet.clock.sleep(age)
-    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, stale=everyone(fleet))
     assert [call for call in fleet.zone.calls if call[0] == "set_state"] == PROBED
 
 
 def test_a_host_that_was_monitored_without_any_number_is_probed_anew(fleet: Fleet) -> None:
     fleet.add("kvm-1", state=HostState.MONITORED)
     fleet.zone.machines[0].last_heard = fleet.clock.now
-    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, stale=everyone(fleet))
     assert [call for call in fleet.zone.calls if call[0] == "set_state"] == PROBED
 
 
@@ -114,7 +118,7 @@ def test_a_host_that_a_lagging_server_lists_late_is_probed_anew(fleet: Fleet) ->
     for _ in range(600):
         fleet.clock.sleep(1)
     fleet.zone.lag, fleet.zone._before = 2, ()
-    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, stale=everyone(fleet))
     assert [call for call in fleet.zone.calls if call[0] == "set_state"] == PROBED
 
 
@@ -126,7 +130,7 @@ def test_disabled_hosts_get_the_scripts_too_and_are_not_waited_for(fleet: Fleet,
         host_id = fleet.zone.add(name, machine, state=HostState.DISABLED)
         fleet.expected.append(Expected(id=host_id, name=name, state=state))
     begun = fleet.clock.now
-    states = wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    states = wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, stale=everyone(fleet))
     assert fleet.clock.now - begun < 20
     assert (states["off"], states["dead"]) == (state.name, state.name)
     for host_id in (1, 2):
@@ -143,7 +147,7 @@ def test_disabled_hosts_are_left_alone_without_a_change_and_when_they_are_not_wh
         fleet.expected.append(Expected(id=host_id, name=name, state=AdminState.DISABLED))
     fleet.zone.change(1, name="somebody-elses")
     wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock)
-    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True, fresh={2})
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, stale=everyone(fleet) - {2})
     assert fleet.zone.counted()["set_state"] == 0
 
 
@@ -151,7 +155,7 @@ def test_a_disabled_host_that_a_killed_run_left_offline_is_disabled_again(fleet:
     host_id = fleet.zone.add("off", state=HostState.OFFLINE)
     fleet.expected.append(Expected(id=host_id, name="off", state=AdminState.DISABLED))
     fleet.zone.lose("set_state", executed=True)
-    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, anew=True)
+    wait_for_fleet(fleet.zone, fleet.expected, CADENCE, fleet.clock, stale=everyone(fleet))
     assert fleet.zone.rows[host_id].state == HostState.DISABLED
     assert fleet.zone.counted()["set_state"] == 1
 

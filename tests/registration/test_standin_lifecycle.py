@@ -254,7 +254,7 @@ def test_a_change_of_remote_scripts_reaches_every_host_and_those_that_fail_are_n
     cadence = Cadence(limit=8, poll=0.2, reprobe=60, interval=3600, monitor_log="monitor.log")
     zone.age_monitoring(60)  # the hosts have been monitored for a while
     with pytest.raises(FleetNotReady) as caught:
-        wait_for_fleet(zone.client, fleet, cadence, anew=True)
+        wait_for_fleet(zone.client, fleet, cadence, stale=[host.id for host in fleet])
     text = str(caught.value)
     assert "two (id" in text
     assert "ERROR" in text.partition("two (id")[2].splitlines()[0]
@@ -267,7 +267,7 @@ def test_a_change_of_remote_scripts_reaches_disabled_hosts_too_and_leaves_them_d
     spec = HostSpec(name="off", im_mad="kvm", vm_mad="kvm")
     zone.rules.update(off, spec, replace(spec, state=AdminState.DISABLED))
     (zone.oned.directory / "var/remotes/marker").write_text("v4")
-    wait_for_fleet(zone.client, [Expected(id=off, name="off", state=AdminState.DISABLED)], Cadence(), anew=True)
+    wait_for_fleet(zone.client, [Expected(id=off, name="off", state=AdminState.DISABLED)], Cadence(), stale=[off])
     zone.until(lambda: "off copy v4" in zone.paper.log())
     assert zone.client.host(off).state == HostState.DISABLED
     assert zone.vm(busy).lcm_state == LcmState.RUNNING
