@@ -112,19 +112,38 @@ debian_install() {
     DEBIAN_FRONTEND=noninteractive
     NEEDRESTART_SUSPEND=1 # Ubuntu: no dialogue, no restart of services that are not ours
     export DEBIAN_FRONTEND NEEDRESTART_SUSPEND
-    # left by a run that was killed in the middle of an installation
+    # Left by a run that was killed in the middle of an installation. What dpkg can configure by itself it does; what it
+    # unpacked before the dependencies, or not whole, apt mends below with the sources at hand.
+    mend=''
     bounded 60 dpkg --audit >"$WORK/audit" || true # it may end with 1 when there is something
     if [ -s "$WORK/audit" ] || ls /var/lib/dpkg/updates/[0-9]* >/dev/null 2>&1; then
+        mend=yes
         with_lock "$PLAN_INSTALL_LIMIT" dpkg --force-confdef --force-confold --configure -a ||
-            die "dpkg cannot finish an interrupted installation: $(complaint)" 'dpkg --configure -a on the host'
+            say "dpkg --configure -a says: $(complaint)"
     fi
     # ours was tried before; another source that is broken is told, and matters only if the installation needs it
     with_lock 300 apt-get -o Acquire::Retries=2 -o Acquire::http::Timeout=30 update ||
         say "apt-get update says: $(complaint)"
+    if [ -n "$mend" ]; then
+        debian_get --fix-broken install || say "apt-get --fix-broken install says: $(complaint)"
+    fi
     names="${WANTED:+$PACKAGE=$WANTED}${EXTRA:+ $EXTRA}"
     # shellcheck disable=SC2086 # a list of words
-    with_lock "$PLAN_INSTALL_LIMIT" apt-get -y --no-remove -o "DPkg::Lock::Timeout=$PLAN_LOCK_WAIT" -o Dpkg::Use-Pty=0 \
-        -o Acquire::Retries=2 -o Acquire::http::Timeout=30 -o Dpkg::Options::=--force-confdef \
-        -o Dpkg::Options::=--force-confold install $names ||
+    debian_get install $names ||
         die "$(printf %s "$names" | tr '=' ' ') cannot be installed: $(complaint)" "apt-get install $names on the host"
+}
+
+# OpenNebula's packages depend on each other by the very version, and apt takes the newest of each unless it is told.
+debian_get() {
+    {
+        if [ -n "$WANTED" ]; then
+            printf 'Package: opennebula*\nPin: version %s\nPin-Priority: 990\n\n' "$WANTED"
+        fi
+        if [ -f /etc/apt/preferences ]; then
+            cat /etc/apt/preferences
+        fi
+    } >"$WORK/preferences"
+    with_lock "$PLAN_INSTALL_LIMIT" apt-get -y --no-remove -o "DPkg::Lock::Timeout=$PLAN_LOCK_WAIT" -o Dpkg::Use-Pty=0 \
+        -o "Dir::Etc::Preferences=$WORK/preferences" -o Acquire::Retries=2 -o Acquire::http::Timeout=30 \
+        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }

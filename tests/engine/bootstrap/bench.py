@@ -125,6 +125,11 @@ class Bench:
             assert line.startswith("one-bootstrap: "), f"it ended before {until}: {line}"
         return running
 
+    @property
+    def files(self) -> Path:
+        """The host's root directory, as seen from outside of it."""
+        return Path(f"/proc/{self._pid()}/root")
+
     def as_oneadmin(self, command: str, key: str = "oneadmin") -> subprocess.CompletedProcess[str]:
         return self._ssh("oneadmin", ensure_key(self.keys / key), command, "")
 
@@ -140,8 +145,7 @@ class Bench:
             "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
             "print('held', flush=True); sys.stdin.read()"
         )
-        place = f"/proc/{self._pid()}/root{path}"
-        argv = ["python3", "-c", taker, place]
+        argv = ["python3", "-c", taker, f"{self.files}{path}"]
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == b"held\n"

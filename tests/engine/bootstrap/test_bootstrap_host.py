@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -166,6 +167,75 @@ def test_a_broken_source_of_somebody_else_does_not_stop_it(bench: Bench) -> None
     (line,) = [line for line in run.steps if line.startswith("apt-get update says: ")]
     assert "does not have a Release file" in line
     assert "secret" not in run.stdout + run.stderr
+
+
+# Stands before dpkg-deb, and kills the dpkg that asks it to unpack half way through the files.
+_CUTTER = """#!/bin/sh
+case $* in
+    *--fsys-tarfile*)
+        /usr/bin/dpkg-deb "$@" | head -c 3000
+        kill -KILL $PPID
+        ;;
+    *) exec /usr/bin/dpkg-deb "$@" ;;
+esac
+"""
+_CUTS = {
+    "before the dependencies were unpacked": "dpkg --unpack /tmp/opennebula-node-kvm_*.deb",
+    "in the middle of unpacking": "PATH=/tmp/cut:$PATH dpkg --unpack /tmp/opennebula-rubygems_*.deb || true",
+}
+
+
+@pytest.mark.parametrize("elsewhere", ["nothing", "newer packages"])
+@pytest.mark.parametrize("cut", _CUTS)
+def test_an_installation_that_was_cut_short_is_made_whole(
+    bench: Bench, cut: str, elsewhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut leaves if it comes at that very moment; dpkg itself makes it here."""
+    bench.prepare(killed_before(render(bench.plan()), "package"))
+    bench.root("apt-get update; cd /tmp; apt-get download opennebula-node-kvm opennebula-rubygems; mkdir cut")
+    (bench.files / "tmp/cut/dpkg-deb").write_text(_CUTTER)
+    bench.root(f"chmod +x /tmp/cut/dpkg-deb; {_CUTS[cut]}")
+    assert "opennebula-" in bench.root("dpkg --audit || true")
+    if elsewhere == "newer packages":
+        _offer_elsewhere(bench, repository_of("7.4.1", tmp_path, monkeypatch))
+    bench.assert_whole()
+    assert _versions(bench) == {"7.4.0-1"}
+
+
+def test_newer_packages_from_elsewhere_are_not_mixed_with_the_wanted_ones(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _offer_elsewhere(bench, repository_of("7.4.1", tmp_path, monkeypatch))
+    bench.assert_whole()
+    assert _versions(bench) == {"7.4.0-1"}
+
+
+# A package that the node package needs, from a source that the operator does not want it from.
+_UNWANTED = """dpkg --remove --force-depends qemu-utils; mkdir -p /srv/own/build/DEBIAN; cd /srv/own
+printf 'Package: qemu-utils\\nVersion: 99\\nArchitecture: all\\nMaintainer: me\\nDescription: mine\\n' >build/DEBIAN/control
+dpkg-deb --build build own.deb
+{ cat build/DEBIAN/control; echo "Filename: ./own.deb"; echo "Size: $(stat -c %s own.deb)"
+echo "SHA256: $(sha256sum own.deb | cut -d' ' -f1)"; } >Packages
+echo 'deb [trusted=yes] file:/srv/own ./' >/etc/apt/sources.list.d/own.list
+"""
+
+
+def test_what_the_operator_told_apt_to_prefer_holds(bench: Bench) -> None:
+    bench.root(_UNWANTED)
+    preferences = bench.files / "etc/apt/preferences"
+    preferences.write_text("Package: qemu-utils\nPin: version 99\nPin-Priority: -1\n")
+    assert "Depends: qemu-utils but it is not installable" in bench.prepare().complaint
+    preferences.unlink()
+    bench.assert_whole()
+
+
+def _offer_elsewhere(bench: Bench, packages: RepositoryInfo) -> None:
+    shutil.copytree(packages.directory, bench.files / "srv/newer")
+    bench.root("echo 'deb [trusted=yes] file:/srv/newer stable opennebula' >/etc/apt/sources.list.d/newer.list")
+
+
+def _versions(bench: Bench) -> set[str]:
+    return set(bench.root("dpkg-query -W -f '${Version}\\n' 'opennebula-*'").split())
 
 
 def test_an_installation_that_dpkg_calls_interrupted_is_finished(bench: Bench) -> None:
