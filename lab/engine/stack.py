@@ -16,6 +16,7 @@ from typing import Any
 
 from pulumi import automation
 from pulumi.automation import ConfigValue, LocalWorkspaceOptions, OutputValue
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 
 from components.naming import PROJECT as PROJECT_NAME
 from lab import console
@@ -25,6 +26,12 @@ from lab.engine.trace import Trace
 from lab.engine.workspace import PARALLEL, Workspace
 from lab.errors import Incomplete, LabError
 from lab.paths import PROJECT
+
+# gRPC shares connections by address within a process. A program that asks its engine for something when that has ended
+# leaves one behind that dials the dead port for ever; an engine of a later operation that happens to get this port would be
+# taken for dead ("Resource monitor has terminated"), since a failed connection is not tried anew for up to two minutes.
+# The SDK (3.255) has no public place for the option.
+_GRPC_CHANNEL_OPTIONS.append(("grpc.use_local_subchannel_pool", 1))
 
 
 @dataclass(frozen=True, kw_only=True)
