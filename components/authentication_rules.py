@@ -27,11 +27,17 @@ Found = Iterator[tuple[str, str]]
 
 
 def problems(
-    settings: AuthenticationSettings, *, version: Version, passwords: Collection[str], fireedge_host: str | None
+    settings: AuthenticationSettings,
+    *,
+    version: Version,
+    passwords: Collection[str],
+    fireedge_host: str | None,
+    fireedge: bool = True,
 ) -> Found:
     """Everything wrong with settings whose single values are right, as (config path, text).
 
-    `passwords` are the servers that ldapPasswords names; `fireedge_host` is FireEdge's host name at the ingress.
+    `passwords` are the servers that ldapPasswords names; `fireedge_host` is FireEdge's host name at the ingress, `fireedge`
+    whether it runs at all.
     """
     if settings.default is Driver.LDAP and settings.ldap is None:
         yield "authentication.default", "ldap needs authentication.ldap with at least one server"
@@ -40,7 +46,13 @@ def problems(
     if settings.saml is not None:
         if not RELEASES[version].saml:
             yield "authentication.saml", f"OpenNebula {version.value} has no SAML driver; use ldap, or version 7.4"
-        yield from _saml(settings.saml, fireedge_host)
+        if not fireedge:
+            yield (
+                "authentication.saml",
+                "needs fireedge.enabled: true: people log in by SAML on its pages and nowhere else",
+            )
+        else:
+            yield from _saml(settings.saml, fireedge_host)
     names = [server.name for server in settings.ldap.servers] if settings.ldap else []
     for name in sorted(set(passwords) - set(names)):
         yield PASSWORDS_KEY, f"{name} is none of authentication.ldap.servers; remove it or correct the name"

@@ -51,6 +51,12 @@ def problems(
             yield f"{path}.{place}", text
 
 
+def copied_through_the_control_plane(datastores: tuple[DatastoreSettings, ...]) -> list[str]:
+    """Names of the datastores for disks that oned's first boot makes with driver local and nobody declares otherwise."""
+    otherwise = {item.name for item in datastores if not isinstance(item, LocalDatastore)}
+    return [name for name, type_ in FIRST_BOOT.items() if type_ is not DatastoreType.FILE and name not in otherwise]
+
+
 def _reach_problems(item: DatastoreSettings, way_back: bool) -> Iterator[tuple[str, str]]:
     if isinstance(item, LocalDatastore) and not way_back:
         # tm/local/clone and tm/ssh/clone run on the front-end, or fetch from there, by ssh.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import partial
 from importlib import import_module
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from components.authentication_settings import Encryption, LdapServer, LdapSettings
@@ -87,9 +88,12 @@ class _Session:
         self._ldap: Any = import_module("ldap3")
         self._errors: Any = import_module("ldap3.core.exceptions")
         self._server, self._where, self._limit = server, where, limit
+        # From Python 3.12 on ldap3 compares names by itself, and knows no addresses in certificates: `encrypt` does.
+        self._address = _address(server.host)
         tls = self._ldap.Tls(
             validate=ssl.CERT_REQUIRED if server.verify else ssl.CERT_NONE,
             ca_certs_data=server.ca,
+            valid_names=None if self._address is None else ["*"],
         )
         target = self._ldap.Server(
             server.host,
@@ -133,6 +137,14 @@ class _Session:
                 self._answer(self._connection.start_tls)
         except self._errors.LDAPExceptionError as error:
             raise self._tls_refusal(_short(str(error))) from None
+        checked = self._server.verify and self._server.encryption is not Encryption.NONE
+        if checked and self._address and self._address not in _addresses(self._connection.socket.getpeercert()):
+            raise self._other_server()
+
+    def _other_server(self) -> Refusal:
+        return Refusal(
+            "host", f"the certificate of {self._where} names another server; give the name that stands in it"
+        )
 
     def bind(self) -> None:
         """As the search user, or anonymously."""
@@ -203,15 +215,26 @@ class _Session:
             )
             return Refusal("ca", f"the certificate of {self._where} {known} ({cause})")
         if "match" in cause and "certificate" in cause.lower():
-            return Refusal(
-                "host", f"the certificate of {self._where} names another server; give the name that stands in it"
-            )
+            return self._other_server()
         if server.encryption is Encryption.NONE:
             return Refusal("port", f"{self._where} cannot be opened: {cause}")
         text = f"{self._where} does not speak TLS with encryption {server.encryption.value} ({cause})"
         return Refusal(
             "encryption", f"{text}; simpleTls is for 636, startTls for 389 where the server has a certificate"
         )
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _addresses(certificate: Mapping[str, Any]) -> set[IPv4Address | IPv6Address | None]:
+    """The addresses that a certificate is for, as `SSLSocket.getpeercert` gives it (RFC 2818: only these count for one)."""
+    # OpenSSL's text of an IPv6 address ends with a line feed in some versions of Python.
+    return {_address(value.strip()) for kind, value in certificate.get("subjectAltName", ()) if kind == "IP Address"}
 
 
 def _words(error: Any) -> str:

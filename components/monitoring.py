@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -74,8 +74,8 @@ class MonitoringSettings(Section):
         default=4124, description="one port for listening and pushing, TCP and UDP; 30000-32767 with exposure nodePort"
     )
     exposure: Exposure = Field(default=Exposure.LOAD_BALANCER, description="Service type towards the hosts")
-    listen: Address = Field(
-        default="0.0.0.0", description="address that onemonitord binds in its pod; '::' where pods have IPv6"
+    listen: Literal["0.0.0.0", "::"] = Field(
+        default="0.0.0.0", description="address that onemonitord binds in its pod: 0.0.0.0, or :: where pods have IPv6"
     )
     host_interval: Seconds = Field(default=180, description="a host silent for longer is probed anew over SSH")
     probes: ProbePeriods = ProbePeriods()

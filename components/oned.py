@@ -265,12 +265,13 @@ class Oned(pulumi.ComponentResource):
             spec=way_back.service(settings),
             opts=child,
         )
-        NetworkPolicy(
-            f"{name}-way-back-policy",
-            metadata=meta(WAY_BACK),
-            spec=way_back.network_policy(args.hypervisors),
-            opts=child,
-        )
+        if args.hypervisors:
+            NetworkPolicy(
+                f"{name}-way-back-policy",
+                metadata=meta(WAY_BACK),
+                spec=way_back.network_policy(args.hypervisors),
+                opts=child,
+            )
         return WayBackPod(config=config.metadata.name, host_key_secret=secret.metadata.name)
 
 

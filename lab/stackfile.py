@@ -25,6 +25,7 @@ from lab.repository import url as repository_url
 
 MONITORD_PORT = 30424
 ONEGATE_PORT = 30530
+WAY_BACK_PORT = 30222
 SERVICES = (FIREEDGE, SUNSTONE, ONEFLOW, ONEGATE)
 INGRESS_KEY = f"{PROJECT}:ingressKey"
 SSH_KEY = f"{PROJECT}:sshPrivateKey"
@@ -81,12 +82,12 @@ def lab_config(
         ],
     }
     if certificate is None:
-        return config | {f"{PROJECT}:{daemon}": {"enabled": False} for daemon in (FIREEDGE, ONEFLOW)}
+        return config | {f"{PROJECT}:{part}": {"enabled": False} for part in (FIREEDGE, ONEFLOW, "wayBack")}
     return config | _services(instance, images, certificate)
 
 
 def _services(instance: Instance, images: Mapping[str, str], certificate: str) -> dict[str, Any]:
-    """The web daemons, each at a name of its own."""
+    """The web daemons, each at a name of its own, and the way back."""
     exposed = [name for name in ingress.DAEMONS if name in ("api", *images)]
     return {
         **_sunstone(images),
@@ -106,6 +107,7 @@ def _services(instance: Instance, images: Mapping[str, str], certificate: str) -
             "address": str(instance.node_ip),
             "vmNetworks": [str(instance.vms)],
         },
+        f"{PROJECT}:wayBack": {"enabled": True, "exposure": "nodePort", "port": WAY_BACK_PORT},
     }
 
 

@@ -25,6 +25,7 @@ API_CLIENTS: Final = "api-clients"
 CONSOLE_CLIENTS: Final = "console-clients"  # an operator's proxy in front of noVNC; 6.10
 LDAP: Final = "ldap"
 DOWNLOADS: Final = "downloads"  # marketplaces, images by URL
+FURTHER: Final = "further"  # what else the operator lets oned call, at ports of his own
 # cert-manager's short-lived pods beside an Ingress: its HTTP-01 challenge comes through the ingress controller. The program
 # does not make them, but where it asks for such certificates its deny-all must let them answer.
 ACME_SOLVER: Final = "acme-solver"
@@ -71,6 +72,7 @@ PORTS: Mapping[str, tuple[PortRange, ...]] = {
     "consoles": (("TCP", 5900, 65535),),
     "ldap": _tcp(389),
     "web": _tcp(80, 443),
+    "further": (),
     "fireedge": _tcp(naming.PORT_FIREEDGE),
     "sunstone": _tcp(naming.PORT_SUNSTONE),
     "novnc": _tcp(naming.PORT_NOVNC),
@@ -87,6 +89,7 @@ TABLE: tuple[Row, ...] = (
     Row(naming.ONED, HYPERVISORS, "ssh"),
     Row(naming.ONED, LDAP, "ldap"),
     Row(naming.ONED, DOWNLOADS, "web"),
+    Row(naming.ONED, FURTHER, "further"),
     Row(HYPERVISORS, naming.ONED, "monitord"),
     Row(HYPERVISORS, naming.ONED, "way back", WAY_BACK),
     Row(API_CLIENTS, naming.ONED, "api"),

@@ -17,8 +17,8 @@ from components.authentication import Authentication, AuthenticationArgs, auth_e
 from components.clusters import Clusters, ClustersArgs
 from components.credentials import Credentials, CredentialsArgs
 from components.datastores import Datastores, DatastoresArgs
-from components.downloads import download_rules
 from components.drivers import remote_files
+from components.egress import download_rules, further_rules
 from components.hosts import Hosts, HostsArgs, host_files, reachable
 from components.ingress import Ingress, IngressArgs, backends
 from components.ingress_settings import urls
@@ -150,6 +150,7 @@ class ControlPlane(pulumi.ComponentResource):
                 extra_egress=(
                     *egress_rules(settings.authentication),
                     *download_rules(settings.network.downloads, internet=settings.network.internet),
+                    *further_rules(settings.network.egress),
                 ),
             ),
             opts=child,

@@ -214,6 +214,7 @@ def _authentication(settings: StackSettings, secrets: Given) -> Iterator[Problem
         version=settings.version,
         passwords=passwords,
         fireedge_host=ingress.hosts.fireedge if ingress.enabled else None,
+        fireedge=settings.fireedge.enabled,
     ):
         yield Problem(path, text)
 

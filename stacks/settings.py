@@ -6,7 +6,7 @@ The registration provider runs in a process of its own and reads four of the sam
 ConfigError with every problem out. `load` is the thin part that asks Pulumi. Rules of one value are in
 `components/domain.py`, of one section beside its component, of secret values in `stacks/secrets.py`, of two values in
 `stacks/problems.py`, of the list of hosts in `stacks/host_list.py`; how pydantic's finds are told, in
-`stacks/mistakes.py`. Nothing is touched before all of them hold.
+`stacks/mistakes.py`. Nothing is touched before all of them hold. What is only advised against is in `stacks/advice.py`.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from components.clusters import ClusterSettings
 from components.datastore_settings import DatastoreSettings
 from components.domain import DnsLabel, Image, NamedNetwork, Seconds, Section, Version, matching
 from components.drivers import DriverSettings
+from components.egress import EgressSettings
 from components.fireedge_settings import FireEdgeSettings
 from components.hem import HemSettings
 from components.host_settings import FleetSettings, HostSettings, PackageSettings, SshSettings
@@ -50,6 +51,7 @@ from components.storage import StorageSettings
 from components.sunstone_settings import SunstoneSettings
 from components.way_back import WayBackSettings
 from stacks import host_list
+from stacks.advice import advice
 from stacks.mistakes import from_pydantic
 from stacks.problem import Problem, Unsound
 from stacks.problems import Given, cross_problems
@@ -116,6 +118,10 @@ class NetworkSettings(Section):
         default=False,
         description="let oned download from any public IPv4 address as well: OpenNebula's marketplaces. Private, shared and link-local "
         "ranges, and with them the cluster, stay closed",
+    )
+    egress: tuple[EgressSettings, ...] = Field(
+        default=(),
+        description="what else oned may call: a mirror on another port, object storage, a power switch or a mail relay of your hooks",
     )
 
 
@@ -267,6 +273,8 @@ def load() -> tuple[StackSettings, Secrets]:
         without_cluster = []
     if unreachable := [*without_cluster, *ldap_problems(settings, values), *certificate_problems(settings)]:
         raise ConfigError(unreachable)
+    for seldom_meant in advice(settings):
+        pulumi.log.warn(str(seldom_meant))
     config = pulumi.Config(PROJECT)
     secrets = Secrets(**{_snake(key): config.get_secret(key) for key in SECRETS})
     return settings, secrets

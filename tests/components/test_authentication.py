@@ -283,6 +283,8 @@ def test_saml_needs_version_7_and_a_host_name() -> None:
     assert "acs" in found(given, passwords=(), host=None)["authentication.saml.acsUrl"]
     own = settings(saml=saml(acsUrl="https://other.example/fireedge/api/auth/acs"), default="saml")
     assert found(own, passwords=(), host=None) == {}
+    without = dict(problems(own, version=Version.V7_4, passwords=(), fireedge_host=None, fireedge=False))
+    assert without.keys() == {"authentication.saml"} and "fireedge.enabled: true" in without["authentication.saml"]
 
 
 @pytest.mark.parametrize(

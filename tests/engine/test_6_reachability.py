@@ -27,7 +27,7 @@ from tests.engine.vm_network import vm_network
 
 pytestmark = pytest.mark.engine
 
-SWITCHES = frozenset(table.EXPOSED + name for name in ("fireedge", "oneflow", "onegate", "api"))
+SWITCHES = frozenset({table.WAY_BACK, *(table.EXPOSED + name for name in ("fireedge", "oneflow", "onegate", "api"))})
 LAB_PORTS = {
     "monitord": tuple((protocol, stackfile.MONITORD_PORT, stackfile.MONITORD_PORT) for protocol in ("TCP", "UDP")),
 }

@@ -45,6 +45,7 @@ from tests.engine.test_7_flows import (
     until,
 )
 from tests.engine.vm_network import VmNetwork, vm_network
+from tests.engine.way_back import FRONTEND, from_host
 from tests.engine.web import Refused, Site
 
 pytestmark = pytest.mark.engine
@@ -300,6 +301,9 @@ FUNCTIONS: Mapping[Taken, Callable[[Plane], bool]] = {
     Taken(table.INGRESS, naming.ONED, "api"): api_is_served,
     Taken(table.HYPERVISORS, naming.ONED, "monitord", "UDP"): hosts_are_heard,
     Taken(table.HYPERVISORS, naming.ONED, "monitord", "TCP"): deaths_are_told,
+    Taken(table.HYPERVISORS, naming.ONED, "way back"): lambda plane: (
+        from_host(plane.world, "-o", "ConnectTimeout=5", FRONTEND, "true").returncode == 0
+    ),
 }
 # DNS by TCP is for answers that are longer than a datagram, and there are none here.
 UNUSED = {Taken(table.EVERY_DAEMON, table.DNS, "dns", "TCP")}

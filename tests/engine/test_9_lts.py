@@ -134,7 +134,7 @@ def test_packets_pass_along_the_edges_of_this_release_alone(stack: ProgramStack)
         "monitord": tuple((protocol, stackfile.MONITORD_PORT, stackfile.MONITORD_PORT) for protocol in ("TCP", "UDP"))
     }
     configuration = Configuration(
-        parts=frozenset(), switches=frozenset(exposed | {table.SUNSTONE_ASKS_FIREEDGE}), ports=ports
+        parts=frozenset(), switches=frozenset(exposed | {table.WAY_BACK, table.SUNSTONE_ASKS_FIREEDGE}), ports=ports
     )
     addresses = {name: str(INSTANCE.host_ip(number)) for number, name in enumerate(rehearsal.HOSTS, start=1)}
     found = matrix(INSTANCE, kubectl, addresses, configuration)

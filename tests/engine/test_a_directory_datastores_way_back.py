@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -31,23 +30,20 @@ from lab.errors import LabError
 from lab.ldap import LdapInfo
 from lab.paths import PROJECT, STATE
 from lab.rehearsal import stack_file
-from lab.toolchain import tool
 from policy import declared as table
 from policy.declared import Configuration
-from tests.engine.conftest import INSTANCE, NAMESPACE, STACK, World
+from tests.engine.conftest import INSTANCE, STACK, World
 from tests.engine.matrix import LIMIT, matrix
 from tests.engine.reachability import Party, namespaces
 from tests.engine.test_1_lifecycle import changed_pods, pods_by_daemon
 from tests.engine.test_4_secrets import Watcher, assert_clean
 from tests.engine.test_6_reachability import LAB_PORTS, SWITCHES, live_policies, write
+from tests.engine.way_back import FRONTEND, LEND, from_host, run_in_oned
 from tests.engine.web import Refused, Site
 
 pytestmark = pytest.mark.engine
 
-FRONTEND = "opennebula-frontend"
-PORT = 30222
 PINNED = "/var/lib/one/.ssh/known_hosts_control_plane"
-LEND = ("ssh", "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ForwardAgent=yes")  # tm_action.rb, ssh
 CEPH_SECRET = "6f1a2b3c-4d5e-4f60-8172-93a4b5c6d7e8"  # the UUID of a libvirt secret: a name, no key
 DATASTORES: list[dict[str, Any]] = [
     {"name": "default", "type": "image", "kind": "local", "limitMb": 4000},
@@ -118,7 +114,6 @@ def changes(world: World, directory: LdapInfo, datastores: list[dict[str, Any]],
         "opennebula:datastores": datastores,
         "opennebula:drivers": DRIVERS,
         "opennebula:scheduler": {"drs": {"predictive": 0.25}},
-        "opennebula:wayBack": {"enabled": True, "exposure": "nodePort", "port": PORT},
     }
 
 
@@ -256,7 +251,7 @@ def test_packets_pass_along_the_edges_of_this_configuration_alone(deployed: Depl
     world = deployed.world
     address = IPv4Address(deployed.directory.ip)
     directory = Party(name="directory", address=address, namespace=namespaces(world.lab.instance)[address])
-    configuration = Configuration(parts=frozenset(), switches=SWITCHES | {table.WAY_BACK}, ports=LAB_PORTS)
+    configuration = Configuration(parts=frozenset(), switches=SWITCHES, ports=LAB_PORTS)
     machines = {host.name: host.ip for host in world.hosts}
     found = matrix(world.lab.instance, world.kubectl, machines, configuration, {table.LDAP: (directory,)})
     assert found.differences() == []
@@ -326,43 +321,12 @@ def test_the_drivers_files_reach_hosts_that_were_there_before(
 # The way back
 
 
-def run_in_oned(world: World, *command: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """A command in oned's container, as a driver of oned's would start it."""
-    argv = [str(tool("kubectl")), f"--kubeconfig={world.lab.instance.kubeconfig}", "-n", NAMESPACE, "exec", "-i"]
-    argv += ["oned-0", "-c", "oned", "--", *command]
-    return subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, check=False)
-
-
-def from_host(world: World, *ssh: str, then: str = "") -> subprocess.CompletedProcess[str]:
-    """`ssh ARGUMENTS` as oneadmin on a host, with oned's agent lent as the transfer drivers lend it."""
-    return run_in_oned(world, *LEND, "kvm-1", f"ssh {shlex.join(ssh)} {then}")
-
-
 def test_a_host_runs_commands_on_the_front_end_by_its_name(deployed: Deployed) -> None:
     done = from_host(deployed.world, FRONTEND, "id -un; cat /proc/1/comm; ls /var/lib/one")
     assert done.returncode == 0, done.stderr
     user, first, *rest = done.stdout.split()
     assert (user, first) == ("oneadmin", "tini")
     assert {"datastores", "remotes", "vms"} <= set(rest)
-
-
-def test_no_host_comes_back_without_the_edge_to_the_way_back(deployed: Deployed, tmp_path: Any) -> None:
-    world = deployed.world
-    (policy,) = (each for each in live_policies(world) if each["metadata"]["name"] == "oned-way-back")
-    (rule,) = policy["spec"]["ingress"]
-    assert [port["port"] for port in rule["ports"]] == [naming.PORT_WAY_BACK]
-    closed = {**policy, "spec": {**policy["spec"], "ingress": []}}
-
-    def comes_back() -> bool:
-        return from_host(world, FRONTEND, "true").returncode == 0
-
-    assert comes_back()
-    try:
-        world.kubectl("replace", "-f", write(tmp_path / "closed.json", closed))
-        until(lambda: not comes_back(), "the way back does not need the edge")
-    finally:
-        world.kubectl("replace", "-f", write(tmp_path / "open.json", policy))
-    until(comes_back, "the way back does not come back")
 
 
 def test_a_disk_goes_to_a_host_as_local_transfers_it(deployed: Deployed, inside: Callable[[str], list[str]]) -> None:
@@ -533,12 +497,14 @@ def test_only_an_empty_datastore_is_removed(deployed: Deployed, oneadmin: Site) 
 
 
 def test_all_of_it_goes_away_again(deployed: Deployed, inside: Callable[[str], list[str]]) -> None:
-    """The plain control plane is what is left, with oned's own datastores; the hosts know no way back."""
+    """The plain control plane is what is left, with oned's own datastores; without a way back the hosts know none."""
     stack_file(STACK).unlink()
-    deployed.world.stack().up()
+    deployed.world.stack({"opennebula:wayBack": {"enabled": False}}).up()
     assert set(deployed.datastores()) == {"system", "default", "files"}
     (pod,) = (each for each in deployed.world.get("pods")["items"] if each["metadata"]["name"] == "oned-0")
     assert "way-back" not in {each["name"] for each in pod["spec"]["containers"]}
     assert from_host(deployed.world, FRONTEND, "true").returncode == 255
     assert not lets_in(person(deployed.directory, "alice")), "the driver is off"
+    deployed.world.stack().up()
+    assert from_host(deployed.world, FRONTEND, "true").returncode == 0
     assert deployed.world.stack().up().changed == 0

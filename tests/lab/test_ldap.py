@@ -5,16 +5,18 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
 
-from components.authentication_settings import LdapServer
+from components.authentication_settings import Encryption, LdapServer
 from components.ldap_check import Refusal, check_server
 from lab import ldap, process
 from lab.box import Box
 from lab.ldap import LdapInfo
 from lab.paths import Instance
+from tests.faults.relay import Relay
 
 pytestmark = pytest.mark.engine
 
@@ -87,6 +89,26 @@ def test_what_the_driver_could_work_with(directory: LdapInfo, changes: dict[str,
 )
 def test_what_it_could_not(directory: LdapInfo, changes: dict[str, Any], words: str) -> None:
     assert words in look(directory, **_enums(changes))
+
+
+@pytest.mark.parametrize("encryption", [Encryption.START_TLS, Encryption.SIMPLE_TLS])
+def test_an_address_in_the_certificate_counts_on_every_python(
+    directory: LdapInfo, encryption: Encryption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What ldap3 takes from Python 3.12 on, where ssl.match_hostname is gone.
+    own = import_module("ldap3.utils.tls_backport")  # untyped
+    for name in ("match_hostname", "CertificateError"):
+        monkeypatch.setattr(f"ldap3.core.tls.{name}", getattr(own, name))
+    assert look(directory, encryption=encryption) == ""
+
+
+@pytest.mark.parametrize(
+    ("encryption", "port"), [(Encryption.START_TLS, ldap.PORT), (Encryption.SIMPLE_TLS, ldap.PORT_TLS)]
+)
+def test_a_certificate_for_another_address_is_refused(directory: LdapInfo, encryption: Encryption, port: int) -> None:
+    with Relay(directory.ip, port) as elsewhere:
+        said = look(directory, host="127.0.0.1", port=elsewhere.port, encryption=encryption)
+    assert said.startswith("host: the certificate of 127.0.0.1:") and "names another server" in said, said
 
 
 def test_a_wrong_password_is_told_with_the_command_that_mends_it(directory: LdapInfo) -> None:

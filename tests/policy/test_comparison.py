@@ -36,7 +36,7 @@ def live() -> tuple[Matrix, list[dict[str, Any]]]:
 
 def test_the_labs_policies_mean_what_is_declared(live: tuple[Matrix, list[dict[str, Any]]]) -> None:
     matrix, policies = live
-    assert len(matrix.allowed) == 10
+    assert len(matrix.allowed) == 11
     assert matrix.unlike(policies) == []
 
 

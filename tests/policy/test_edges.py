@@ -91,7 +91,10 @@ def configuration(name: str, graph: Graph) -> tuple[Configuration, tuple[Party, 
     for server in section("authentication").get("ldap", {}).get("servers", ()):
         places(table.LDAP, [f"{server['host']}/32"])
         ports["ldap"] = tcp(server["port"])
-    places(table.DOWNLOADS, section("network").get("downloads", ()))
+    places(table.DOWNLOADS, network.get("downloads", ()))
+    for further in network.get("egress", ()):
+        places(table.FURTHER, further["networks"])
+        ports["further"] = tuple((further["protocol"], number, number) for number in further["ports"])
     ingress = section("ingress")
     if ingress.get("enabled"):
         parties += controllers(ingress)
@@ -134,7 +137,7 @@ def stack_values(name: str) -> dict[str, str]:
 
 
 def everything() -> dict[str, str]:
-    """prod with what it leaves out: LDAP, downloads, the way back, clients of the API, one more daemon behind the ingress, other ports."""
+    """prod with what it leaves out: LDAP, downloads, a power switch, clients of the API, one more daemon behind the ingress, other ports."""
     values = stack_config("prod")
     ingress = json.loads(values["opennebula:ingress"])
     network = json.loads(values["opennebula:network"])
@@ -142,9 +145,13 @@ def everything() -> dict[str, str]:
     hosts = json.loads(values["opennebula:hosts"])
     return values | {
         "opennebula:authentication": json.dumps({"ldap": {"servers": [server], "check": False}}),
-        "opennebula:wayBack": json.dumps({"enabled": True}),
         "opennebula:network": json.dumps(
-            network | {"apiClients": ["203.0.113.128/25"], "downloads": ["203.0.113.64/29"]}
+            network
+            | {
+                "apiClients": ["203.0.113.128/25"],
+                "downloads": ["203.0.113.64/29"],
+                "egress": [{"networks": ["203.0.113.80/30"], "ports": [623, 664], "protocol": "UDP"}],
+            }
         ),
         "opennebula:ingress": json.dumps(
             ingress

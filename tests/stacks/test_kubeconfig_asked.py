@@ -58,7 +58,7 @@ def test_a_preview_goes_on_as_the_providers_does_and_says_so(engine: Path, monke
     told: list[str] = []
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
     monkeypatch.setattr(pulumi.log, "warn", told.append)
-    loaded(values())
+    loaded(values() | {"hosts": "[]"})
     (line,) = told
     assert line.startswith("opennebula:kubernetes.kubeconfig: there is no kubeconfig") and "refused" in line
 

@@ -14,6 +14,7 @@ import pytest
 import components
 from stacks.settings import ConfigError, parse
 from stacks.tiers import TIERS
+from tests.components.test_authentication import saml
 from tests.examples import config
 
 
@@ -73,6 +74,12 @@ def test_the_rules_of_every_module_are_asked(module: ModuleType, monkeypatch: py
     # The optimizer's rules are the scheduler's business, those of networks the drivers'; both only where they are configured.
     found = problems(scheduler={"drs": {}}, drivers={"network": {}})
     assert [path for path, text in found.items() if text == "rule was asked"]
+
+
+def test_logins_by_saml_need_the_page_where_people_log_in() -> None:
+    login = {"default": "saml", "saml": saml(acsUrl="https://cloud.example.com/fireedge/api/auth/acs")}
+    assert problems(authentication=login) == {}
+    assert list(problems(authentication=login, fireedge={"enabled": False})) == ["authentication.saml"]
 
 
 # Ports

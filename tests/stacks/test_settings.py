@@ -120,6 +120,13 @@ def test_unknown_keys_inside_sections() -> None:
     assert "unknown key" in problems(monitoring={"address": "10.0.0.1", "prot": 4124})["monitoring.prot"]
 
 
+def test_what_listens_in_a_pod_listens_to_everybody() -> None:
+    for address in ("127.0.0.1", "192.0.2.10"):
+        assert "monitoring.listen" in problems(monitoring={"address": "10.0.0.1", "listen": address})
+    values = config() | {"monitoring": json.dumps({"address": "10.0.0.1", "listen": "::"})}
+    assert parse(values).monitoring.listen == "::"
+
+
 def test_a_node_port_is_the_listening_port() -> None:
     found = problems(monitoring={"address": "10.0.0.1", "exposure": "nodePort", "port": 4124})
     assert "30000 to 32767" in found["monitoring.port"]

@@ -1,4 +1,4 @@
-"""What oned may download: nothing unless it is asked for, and with the internet never what is not public."""
+"""Where oned may go: nowhere unless it is asked for, and with the internet never to what is not public."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from components.downloads import NOT_PUBLIC, download_rules
+from components.egress import NOT_PUBLIC, EgressSettings, download_rules, further_rules
 
 
 def test_nothing_unless_asked_for() -> None:
@@ -17,6 +17,19 @@ def test_one_rule_for_the_ports_of_the_web() -> None:
     (rule,) = download_rules((ipaddress.IPv4Network("192.0.2.0/29"),), internet=True)
     assert [(port["protocol"], port["port"]) for port in rule["ports"]] == [("TCP", 80), ("TCP", 443)]
     assert [peer["ipBlock"]["cidr"] for peer in rule["to"]] == ["192.0.2.0/29", "0.0.0.0/0"]
+
+
+def test_what_the_operator_names_is_one_rule_each() -> None:
+    power = EgressSettings.model_validate_json('{"networks": ["192.0.2.32/28"], "ports": [623], "protocol": "UDP"}')
+    store = EgressSettings.model_validate_json('{"networks": ["192.0.2.1", "192.0.2.2"], "ports": [9000, 8080]}')
+    assert further_rules(()) == ()
+    assert further_rules((power, store)) == (
+        {"to": [{"ipBlock": {"cidr": "192.0.2.32/28"}}], "ports": [{"protocol": "UDP", "port": 623}]},
+        {
+            "to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}, {"ipBlock": {"cidr": "192.0.2.2/32"}}],
+            "ports": [{"protocol": "TCP", "port": 9000}, {"protocol": "TCP", "port": 8080}],
+        },
+    )
 
 
 @pytest.mark.parametrize(
