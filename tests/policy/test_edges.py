@@ -137,7 +137,7 @@ def stack_values(name: str) -> dict[str, str]:
 
 
 def everything() -> dict[str, str]:
-    """prod with what it leaves out: LDAP, downloads, a power switch, clients of the API, one more daemon behind the ingress, other ports."""
+    """prod with what it leaves out: LDAP, downloads, a power switch, clients of the API, one more daemon at the ingress, other ports."""
     values = stack_config("prod")
     ingress = json.loads(values["opennebula:ingress"])
     network = json.loads(values["opennebula:network"])
