@@ -168,6 +168,13 @@ def _pinned(value: str) -> str:
     return value
 
 
+def qualified(what: str) -> AfterValidator:
+    """Kubernetes' "qualified name" of labels, annotations, taints and classes: an optional DNS prefix, and a name. `what`
+    is the sentence for the operator."""
+    prefix, edge = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/", "[A-Za-z0-9]"
+    return matching(rf"({prefix})?{edge}([A-Za-z0-9._-]{{0,61}}{edge})?", what)
+
+
 def _no_cdata_end(value: str) -> str:
     # "]]>" anywhere in a value aborts oned's parser (template_parser.l).
     if "]]>" in value:
@@ -188,6 +195,15 @@ DnsSubdomain = Annotated[
     matching(
         r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*",
         "must be a Kubernetes object name: lower-case letters, digits, '-' and '.', not at the edges",
+    ),
+]
+AnnotationKey = Annotated[str, qualified("must be an annotation's name such as example.com/team")]
+LabelKey = Annotated[str, qualified("must be a label's name such as kubernetes.io/hostname")]
+LabelValue = Annotated[
+    str,
+    matching(
+        r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?",
+        "must be a label's value: at most 63 letters, digits, '-', '_' and '.', the last three not at the edges",
     ),
 ]
 HostName = Annotated[str, AfterValidator(_host_name)]

@@ -9,7 +9,7 @@ Outputs: `handle`, all that a client of the database needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -35,6 +35,7 @@ from components.manifests import (
     stateful_set,
 )
 from components.placement import configuration
+from components.scheduling import SchedulingSettings, pod_fields
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -104,6 +105,7 @@ class MariaDBArgs:
     resources: Manifest
     buffer_pool: str
     max_connections: int = 100
+    scheduling: SchedulingSettings = field(default_factory=SchedulingSettings)
 
 
 class MariaDB(pulumi.ComponentResource):
@@ -250,6 +252,7 @@ def pod_template(
             "enableServiceLinks": False,
             "securityContext": pod_security(naming.UID_MARIADB),
             "imagePullSecrets": [{"name": item} for item in args.image_pull_secrets],
+            **pod_fields(args.scheduling),
             # InnoDB flushes its pages; a kill is safe but costs a recovery at the next start.
             "terminationGracePeriodSeconds": 60,
             "containers": [

@@ -39,6 +39,7 @@ from components.oned_pod import OnedPod, WayBackPod, pod_template
 from components.oned_settings import OnedSettings, endpoint, oned_entries
 from components.placement import configuration
 from components.scheduler import SchedulerSettings
+from components.scheduling import SchedulingSettings
 from components.ssh_identity import SshKey
 from components.versions import RELEASES
 from components.way_back import WayBackSettings
@@ -55,6 +56,7 @@ class OnedArgs:
     `onegate_proxy` is what the hosts' transparent proxies do for OneGate, None without them.
     `auth_entries` are whole keys of oned.conf about authentication; `auth_files` (plain) and `auth_secret` (a Secret's
     name, whose keys are file names) are what /etc/one/auth gets. `extra_egress` are further rules of oned's policy.
+    `scheduler` is OpenNebula's, `scheduling` says on which nodes of the cluster the pod runs.
     """
 
     settings: OnedSettings
@@ -89,6 +91,7 @@ class OnedArgs:
     auth_files: Mapping[str, str] = field(default_factory=dict)
     auth_secret: pulumi.Input[str] | None = None
     extra_egress: tuple[Manifest, ...] = ()
+    scheduling: SchedulingSettings = field(default_factory=SchedulingSettings)
 
 
 WAY_BACK = "oned-way-back"
@@ -193,6 +196,7 @@ class Oned(pulumi.ComponentResource):
                         scheduler=RELEASES[args.version].scheduler_daemon,
                         hem_config=hem_config.metadata.name if hem_config is not None else None,
                         way_back=way_back_pod,
+                        scheduling=args.scheduling,
                     )
                 ),
             ),

@@ -22,6 +22,7 @@ from components.manifests import (
     tcp_probe,
 )
 from components.mariadb import MariaDBHandle
+from components.scheduling import SchedulingSettings, pod_fields
 
 SCRIPTS = "/usr/local/libexec/one"
 
@@ -65,6 +66,7 @@ class OnedPod:
     scheduler: bool
     hem_config: pulumi.Input[str] | None  # of the hook execution manager, which does not run without
     way_back: WayBackPod | None
+    scheduling: SchedulingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,7 @@ def pod_template(pod: OnedPod) -> Manifest:
             "enableServiceLinks": False,
             "securityContext": pod_security(naming.UID_ONEADMIN),
             "imagePullSecrets": [{"name": item} for item in pod.image_pull_secrets],
+            **pod_fields(pod.scheduling),
             "terminationGracePeriodSeconds": 60,
             "initContainers": [_prepare(pod), _ssh_agent(pod)],
             "containers": [

@@ -13,6 +13,7 @@ from components.domain import DnsLabel, Seconds, Section, Version
 from components.monitoring import Raw, RawValue
 from components.oned_conf import DATABASE_PASSWORD, ONED, GrammarError, Scalar, Value, merge_raw, raw_problems
 from components.scheduler import SchedulerSettings
+from components.scheduling import SchedulingSettings
 from components.versions import RELEASES
 
 _VM_TYPES = ("KVM", "QEMU", "XML", "XEN")  # VirtualMachineManager.cc, load_drivers
@@ -53,6 +54,11 @@ class OnedSettings(Section):
         description="name of the control plane in transfer commands and in the hosts' known_hosts",
     )
     tuning: TuningSettings = TuningSettings()
+    scheduling: SchedulingSettings | None = Field(
+        default=None,
+        description="on which nodes oned's pod runs, and with it onemonitord and the way back, in place of scheduling, which "
+        "holds when this is left out",
+    )
     raw: Raw = Field(default={})
 
 

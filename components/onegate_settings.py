@@ -24,6 +24,7 @@ from components.domain import (
     url_host,
 )
 from components.network_drivers import SERVICE_ADDRESS, Tproxy, why_no_remote
+from components.scheduling import SchedulingSettings
 from components.versions import RELEASES
 from components.yaml_conf import Keys, Raw, Yaml, YamlError, merge_raw, render
 
@@ -127,6 +128,10 @@ class OneGateSettings(Section):
         default=(),
         description="networks that VMs come from, or whatever forwards them; nothing else is let in, but for the ingress and, "
         "with the hosts' transparent proxies, network.hypervisors",
+    )
+    scheduling: SchedulingSettings | None = Field(
+        default=None,
+        description="on which nodes OneGate's pods run, in place of scheduling, which holds when this is left out",
     )
     log_level: int = Field(default=2, ge=0, le=3, description="0 errors, 1 warnings, 2 info, 3 debug")
     permissions: Permissions = Permissions()

@@ -1,23 +1,28 @@
-"""Where a component's objects go and how its pods get their image: the same few values for every daemon."""
+"""Where a component's objects and pods go and how these get their image: the same few values for every daemon."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pulumi
 
 from components import naming
 from components.manifests import Manifest
+from components.scheduling import SchedulingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """`namespace` is the resource's output, `namespace_name` the same as a plain value, for texts that name Services."""
+    """`namespace` is the resource's output, `namespace_name` the same as a plain value, for texts that name Services.
+
+    `scheduling` says on which nodes the pods run.
+    """
 
     namespace: pulumi.Input[str]
     namespace_name: str
     image_pull_policy: str
     image_pull_secrets: tuple[str, ...] = ()
+    scheduling: SchedulingSettings = field(default_factory=SchedulingSettings)
 
     def meta(self, component: str, object_name: pulumi.Input[str] | None = None) -> Manifest:
         """Metadata of an object of a component; without a name the provider invents one."""

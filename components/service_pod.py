@@ -24,6 +24,7 @@ from components.manifests import (
     policy_ports,
 )
 from components.placement import Placement
+from components.scheduling import pod_fields
 
 SCRIPTS = "/usr/local/libexec/one"
 AUTH_DIRECTORY = "/var/lib/one/.one"
@@ -86,6 +87,7 @@ def _pod_spec(pod: ServicePod, objects: PodObjects) -> Manifest:
         "enableServiceLinks": False,
         "securityContext": pod_security(naming.UID_SERVICES) | {"fsGroup": pod.shared_group},
         "imagePullSecrets": [{"name": item} for item in pod.placement.image_pull_secrets],
+        **pod_fields(pod.placement.scheduling),
         # The entrypoint gives its daemon 6 s after SIGTERM.
         "terminationGracePeriodSeconds": 20,
         "containers": [_daemon(pod), *pod.sidecars],

@@ -32,6 +32,7 @@ from components.manifests import (
     tcp_probe,
 )
 from components.placement import Placement
+from components.scheduling import pod_fields
 from components.service_pod import SCRIPTS, PodObjects, admits, calls, container, http_probe, own_policy
 from components.sunstone_settings import CONFIG, ConsoleExposure, SunstoneSettings, config_text, problems
 from components.web_daemon import WebDaemon, serveradmin_session
@@ -173,6 +174,7 @@ def deployment(args: SunstoneArgs, objects: PodObjects) -> Manifest:
                 # The uploads' group is oned's: two groups on one volume would be taken back and forth at each start.
                 "securityContext": pod_security(naming.UID_SERVICES) | {"fsGroup": naming.UID_ONEADMIN},
                 "imagePullSecrets": [{"name": item} for item in args.placement.image_pull_secrets],
+                **pod_fields(args.placement.scheduling),
                 "terminationGracePeriodSeconds": 15,
                 "initContainers": [host_addresses.init_container(args.image, args.placement)],
                 "containers": [_sunstone(args), _novnc(args)],

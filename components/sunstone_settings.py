@@ -67,7 +67,9 @@ class SunstoneSettings(Section):
     )
     console_exposure: ConsoleExposure = Field(
         default=ConsoleExposure.CLUSTER_IP,
-        description="type of a Service of its own for noVNC; clusterIP makes none, a proxy in the cluster uses Sunstone's",
+        description="type of a Service of its own for noVNC: loadBalancer, or nodePort; clusterIP makes none, a proxy in the "
+        "cluster uses Sunstone's. A node port answers only at the node where Sunstone's pod runs: with more than one node, pin "
+        "the pods to the one that your proxy is told (scheduling.nodeSelector)",
     )
     console_node_port: Port | None = Field(default=None, description="30000-32767, with consoleExposure nodePort")
     public_fireedge_url: Url | None = Field(

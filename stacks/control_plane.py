@@ -69,6 +69,7 @@ class ControlPlane(pulumi.ComponentResource):
             namespace_name=settings.kubernetes.namespace,
             image_pull_policy=images.pull_policy,
             image_pull_secrets=images.pull_secrets,
+            scheduling=settings.scheduling,
         )
         credentials = Credentials(
             "credentials",
@@ -109,6 +110,7 @@ class ControlPlane(pulumi.ComponentResource):
                 resources=sizing.mariadb,
                 buffer_pool=settings.database.buffer_pool or sizing.buffer_pool,
                 max_connections=settings.database.connections + settings.monitoring.connections + SPARE_CONNECTIONS,
+                scheduling=settings.scheduling,
             ),
             opts=child,
         )
@@ -136,6 +138,7 @@ class ControlPlane(pulumi.ComponentResource):
                 api_clients=settings.network.api_clients,
                 resources=sizing.oned,
                 version=settings.version,
+                scheduling=settings.oned.scheduling or settings.scheduling,
                 scheduler=settings.scheduler,
                 drivers=settings.drivers,
                 hem=settings.hem,

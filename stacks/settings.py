@@ -47,6 +47,7 @@ from components.onegate_settings import OneGateSettings
 from components.preparation_settings import PreparationSettings
 from components.registration.kube import Cluster
 from components.scheduler import SchedulerSettings
+from components.scheduling import SchedulingSettings
 from components.storage import StorageSettings
 from components.sunstone_settings import SunstoneSettings
 from components.way_back import WayBackSettings
@@ -151,6 +152,7 @@ class StackSettings(Section):
     version: Version = Field(default=Version.V7_4, description="OpenNebula release: 7.4, or 6.10 (LTS)")
     tier: Tier = Field(default=Tier.SMALL, description="sizing: small (10 hosts), medium (100), large (1,000)")
     kubernetes: KubernetesSettings = KubernetesSettings()
+    scheduling: SchedulingSettings = SchedulingSettings()
     images: ImagesSettings
     storage: StorageSettings = StorageSettings()
     database: MariaDBSettings = MariaDBSettings()

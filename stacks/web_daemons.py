@@ -6,7 +6,7 @@ Part of `stacks/control_plane.py`. A daemon is made when it is enabled; oned's p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pulumi
 
@@ -94,7 +94,7 @@ def _onegate(settings: StackSettings, feeds: Feeds, image: str, child: pulumi.Re
         OneGateArgs(
             settings=settings.onegate,
             version=settings.version,
-            placement=feeds.placement,
+            placement=replace(feeds.placement, scheduling=settings.onegate.scheduling or settings.scheduling),
             image=image,
             serveradmin_password=feeds.serveradmin_password,
             oned_endpoint=endpoint(settings.kubernetes.namespace),
