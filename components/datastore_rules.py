@@ -60,7 +60,10 @@ def copied_through_the_control_plane(datastores: tuple[DatastoreSettings, ...]) 
 def _reach_problems(item: DatastoreSettings, way_back: bool) -> Iterator[tuple[str, str]]:
     if isinstance(item, LocalDatastore) and not way_back:
         # tm/local/clone and tm/ssh/clone run on the front-end, or fetch from there, by ssh.
-        yield "kind", "local copies to and from the control plane by ssh: set wayBack.enabled: true, or use nfs or ceph"
+        yield (
+            "kind",
+            "local copies to and from the control plane by ssh: set wayBack.enabled: true and its address, or use nfs or ceph",
+        )
 
 
 def _type_problems(item: DatastoreSettings) -> Iterator[tuple[str, str]]:

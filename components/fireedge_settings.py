@@ -13,6 +13,7 @@ from pydantic import Field
 
 from components import naming, sunstone_server
 from components.domain import Seconds, Section, Version, matching
+from components.load_balancer import OwnAnnotationKey
 from components.oned_settings import events_endpoint
 from components.sunstone_server import SunstoneServerSettings, sunstone_text
 from components.yaml_conf import Keys, Raw, Yaml, YamlError, merge_raw, render
@@ -65,6 +66,10 @@ class FireEdgeSettings(Section):
 
     enabled: bool = Field(default=True, description="run FireEdge; needs images.fireedge")
     replicas: int = Field(default=1, ge=1, le=20, description="pods; a client stays with one, which holds its session")
+    service_annotations: dict[OwnAnnotationKey, str] = Field(
+        default={},
+        description="annotations of its Service, which some ingress controllers read, as cloud.google.com/backend-config",
+    )
     log_level: int = Field(default=2, ge=0, le=5, description="0 errors, 1 warnings, 2 info … 5 debug")
     log_message_length: int = Field(default=150, ge=-1, le=100000, description="longest log message; -1 for no limit")
     session: Minutes = Field(default=180, description="minutes that a login lasts")

@@ -8,8 +8,7 @@ its operator's word. What a cluster does in front of its controller is its own m
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,7 +18,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from components import naming
-from components.domain import DnsLabel, DnsSubdomain, NamedNetwork, Section
+from components.domain import AnnotationKey, DnsLabel, DnsSubdomain, NamedNetwork, Section
 from components.ingress_annotations import CLASSES, DIALECTS, Controller, Dialect, undone
 from components.ingress_certificate import Chain, chain_problems, key_problem, read_chain, read_key
 
@@ -42,21 +41,12 @@ def _dns_name(value: str) -> str:
     raise ValueError("must be a DNS name: an ingress tells its hosts apart by name, and an address has none")
 
 
-def _annotation_key(value: str) -> str:
-    # An optional DNS prefix and a name (Kubernetes' "qualified name").
-    name = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
-    if len(value) > 317 or not re.fullmatch(rf"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?{name}", value):
-        raise ValueError("must be an annotation's name such as example.com/team")
-    return value
-
-
 def _certificate(value: str) -> str:
     read_chain(value)
     return value
 
 
 DnsName = Annotated[DnsSubdomain, AfterValidator(_dns_name)]
-AnnotationKey = Annotated[str, AfterValidator(_annotation_key)]
 
 
 class Challenge(StrEnum):
@@ -241,13 +231,15 @@ def problems(
     enabled: Mapping[str, bool],
     *,
     fireedge_replicas: int = 1,
+    fireedge_annotations: Collection[str] = (),
     key: str | None = None,
     now: datetime | None = None,
 ) -> Iterator[tuple[str, str]]:
     """(config path, sentence) for all that is wrong between values.
 
     `enabled` says which daemons run (fireedge, sunstone, oneflow, onegate; the API always does), `fireedge_replicas` in how
-    many pods FireEdge does, `key` is the secret config value ingressKey, `now` is for tests.
+    many pods FireEdge does, `fireedge_annotations` are the operator's annotations of its Service, `key` is the secret config
+    value ingressKey, `now` is for tests.
     """
     if not settings.enabled:
         return
@@ -261,6 +253,11 @@ def problems(
         yield "ingress.controllerNamespace", text
     if settings.controller_namespace is None and settings.controller_labels:
         yield "ingress.controllerLabels", "needs ingress.controllerNamespace: labels are of pods in one namespace"
+    for name in service_annotations(settings, naming.FIREEDGE).keys() & set(fireedge_annotations):
+        yield (
+            f"fireedge.serviceAnnotations.{name}",
+            "is made from ingress.controller, for FireEdge's sessions; remove it",
+        )
     sticky = settings.hosts.fireedge is not None and fireedge_replicas > 1
     yield from _controller(settings, sticky)
     yield from _hosts(settings.hosts, enabled)

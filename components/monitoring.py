@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from components.domain import Address, AttributeName, AttributeValue, Port, Seconds, Section, Version, shape, shapes
+from components.load_balancer import LoadBalancerClass, ServiceAnnotations, class_problem
 from components.oned_conf import MONITORD, Value, merge_raw, raw_problems
 from components.versions import RELEASES, Release
 
@@ -40,6 +41,12 @@ Raw = Annotated[
 KEY_DIRECTORY: Final = "/run/secrets/one/monitord"
 PRIVATE_KEY: Final = "private.pem"
 PUBLIC_KEY: Final = "public.pem"
+
+# externalTrafficPolicy Local: no other node hands on, which would hide the sender's address from the network policy.
+ONE_NODE: Final = (
+    "A node port answers only at the node where oned's pod runs: with more than one node, pin the pod to the one whose address "
+    "is given (oned.scheduling.nodeSelector)"
+)
 
 
 class Exposure(StrEnum):
@@ -73,7 +80,12 @@ class MonitoringSettings(Section):
     port: Port = Field(
         default=4124, description="one port for listening and pushing, TCP and UDP; 30000-32767 with exposure nodePort"
     )
-    exposure: Exposure = Field(default=Exposure.LOAD_BALANCER, description="Service type towards the hosts")
+    exposure: Exposure = Field(
+        default=Exposure.LOAD_BALANCER,
+        description=f"Service type towards the hosts: loadBalancer, or nodePort. {ONE_NODE}",
+    )
+    service_annotations: ServiceAnnotations = Field(default={})
+    load_balancer_class: LoadBalancerClass = Field(default=None)
     listen: Literal["0.0.0.0", "::"] = Field(
         default="0.0.0.0", description="address that onemonitord binds in its pod: 0.0.0.0, or :: where pods have IPv6"
     )
@@ -95,8 +107,10 @@ class MonitoringSettings(Section):
 
 
 def problems(settings: MonitoringSettings, version: Version) -> Iterator[tuple[str, str]]:
-    """(path below `monitoring`, sentence) for what this release cannot do."""
+    """(path below `monitoring`, sentence) for what this release, or the exposure, cannot do."""
     release = RELEASES[version]
+    if text := class_problem(settings.load_balancer_class, settings.exposure):
+        yield "loadBalancerClass", text
     if settings.probes.exec_vm is not None and not release.exec_vm_probe:
         yield "probes.execVm", release.unknown("this probe (commands in VMs)")
 

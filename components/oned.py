@@ -30,6 +30,7 @@ from components.drivers import DriverSettings
 from components.generated.keys import monitor_public_half
 from components.generated.resource import GeneratedMonitorKeyPair
 from components.hem import HemSettings
+from components.load_balancer import balanced
 from components.manifests import SKIP_AWAIT, Manifest, cidr_peer, content_hash, policy_ports, stateful_set
 from components.mariadb import MariaDBHandle
 from components.monitoring import Exposure, MonitoringSettings
@@ -37,7 +38,7 @@ from components.network_drivers import Tproxy
 from components.oned_conf import Value, render
 from components.oned_pod import OnedPod, WayBackPod, pod_template
 from components.oned_settings import OnedSettings, endpoint, oned_entries
-from components.placement import configuration
+from components.placement import balanced_service, configuration
 from components.scheduler import SchedulerSettings
 from components.scheduling import SchedulingSettings
 from components.ssh_identity import SshKey
@@ -162,9 +163,9 @@ class Oned(pulumi.ComponentResource):
         peers = Service(f"{name}-peers", metadata=meta(naming.ONED_PEERS), spec=peers_service(), opts=child)
         Service(
             f"{name}-monitord",
-            metadata=meta(naming.MONITORD) | {"annotations": SKIP_AWAIT},
+            metadata=meta(naming.MONITORD) | {"annotations": args.monitoring.service_annotations | SKIP_AWAIT},
             spec=monitord_service(args.monitoring),
-            opts=child,
+            opts=balanced_service(self),
         )
         statefulset = StatefulSet(
             f"{name}-statefulset",
@@ -265,9 +266,9 @@ class Oned(pulumi.ComponentResource):
         )
         Service(
             f"{name}-way-back-service",
-            metadata=meta(WAY_BACK) | {"annotations": SKIP_AWAIT},
+            metadata=meta(WAY_BACK) | {"annotations": settings.service_annotations | SKIP_AWAIT},
             spec=way_back.service(settings),
-            opts=child,
+            opts=balanced_service(self),
         )
         if args.hypervisors:
             NetworkPolicy(
@@ -342,7 +343,7 @@ def monitord_service(settings: MonitoringSettings) -> Manifest:
             port["nodePort"] = settings.port
         ports.append(port)
     return {
-        "type": "NodePort" if settings.exposure is Exposure.NODE_PORT else "LoadBalancer",
+        **({"type": "NodePort"} if settings.exposure is Exposure.NODE_PORT else balanced(settings.load_balancer_class)),
         "externalTrafficPolicy": "Local",
         "selector": naming.selector(naming.ONED),
         "ports": ports,

@@ -17,6 +17,7 @@ import pulumi
 
 from components import naming, oneflow, web_daemon
 from components.domain import Network, Version
+from components.load_balancer import balanced
 from components.manifests import Manifest, cidr_peer, policy_ports, tcp_probe
 from components.onegate_settings import CONFIG, GateExposure, OneGateSettings, admitted, config_text
 from components.placement import Placement
@@ -68,6 +69,7 @@ class OneGate(pulumi.ComponentResource):
                 files={CONFIG: text},
                 policies=network_policies(admitted(settings, args.hypervisors), oneflow=args.oneflow),
                 service=service(settings, admitted(settings, args.hypervisors)),
+                service_annotations=settings.service_annotations,
                 deployment=lambda objects: deployment(pod(args), objects, overlap=True),
                 replicas=settings.replicas,
             ),
@@ -110,9 +112,11 @@ def service(settings: OneGateSettings, networks: tuple[Network, ...]) -> Manifes
         if settings.node_port is not None:
             spec["ports"][0]["nodePort"] = settings.node_port
         return spec
-    spec["type"] = "LoadBalancer"
-    spec["loadBalancerSourceRanges"] = [str(network) for network in networks]
-    return spec
+    return {
+        **spec,
+        **balanced(settings.load_balancer_class),
+        "loadBalancerSourceRanges": [str(network) for network in networks],
+    }
 
 
 def network_policies(networks: tuple[Network, ...], *, oneflow: bool) -> dict[str, Manifest]:

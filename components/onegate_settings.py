@@ -23,6 +23,7 @@ from components.domain import (
     nowhere,
     url_host,
 )
+from components.load_balancer import LoadBalancerClass, ServiceAnnotations, class_problem
 from components.network_drivers import SERVICE_ADDRESS, Tproxy, why_no_remote
 from components.scheduling import SchedulingSettings
 from components.versions import RELEASES
@@ -112,7 +113,14 @@ class OneGateSettings(Section):
         default=False, description="run OneGate; needs images.onegate, and an address that VMs can reach"
     )
     replicas: int = Field(default=1, ge=1, le=20, description="pods; several on different nodes where there are any")
-    exposure: GateExposure = Field(default=GateExposure.CLUSTER_IP, description="type of the Service towards VMs")
+    exposure: GateExposure = Field(
+        default=GateExposure.CLUSTER_IP,
+        description="type of the Service towards VMs: clusterIP, loadBalancer, or nodePort. A node port answers only at nodes "
+        "where OneGate's pods run: with more than one node, pin them to the one whose address is given "
+        "(onegate.scheduling.nodeSelector)",
+    )
+    service_annotations: ServiceAnnotations = Field(default={})
+    load_balancer_class: LoadBalancerClass = Field(default=None)
     node_port: Port | None = Field(default=None, description="30000-32767, with exposure nodePort")
     address: Address | None = Field(
         default=None,
@@ -287,6 +295,8 @@ def _service_problems(settings: OneGateSettings) -> Iterator[tuple[str, str]]:
             yield "onegate.nodePort", "must be 30000 to 32767 with exposure nodePort: VMs are told this number"
     elif settings.node_port is not None:
         yield "onegate.nodePort", f"stands only with exposure nodePort, and the exposure is {exposure.value}"
+    if text := class_problem(settings.load_balancer_class, exposure):
+        yield "onegate.loadBalancerClass", text
     if exposure is GateExposure.CLUSTER_IP and settings.address is not None:
         text = "a clusterIP Service has no address that VMs reach; set exposure loadBalancer or nodePort, or endpoint"
         yield "onegate.address", text

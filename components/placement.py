@@ -43,3 +43,13 @@ def configuration(parent: pulumi.Resource) -> pulumi.ResourceOptions:
     before takes that very object over, by its name, and the late delete would take it from under the new pod.
     """
     return pulumi.ResourceOptions(parent=parent, retain_on_delete=True)
+
+
+def balanced_service(parent: pulumi.Resource) -> pulumi.ResourceOptions:
+    """Options of a Service that may have a load balancer's class.
+
+    The API server refuses any change of that while the type stays ("may not change once set"), and the plugin's own rules
+    (4.29: `spec.clusterIP` alone) do not know it. The name is fixed, so the old Service goes first.
+    """
+    replaced = ["spec.loadBalancerClass"]
+    return pulumi.ResourceOptions(parent=parent, replace_on_changes=replaced, delete_before_replace=True)

@@ -21,6 +21,7 @@ from pulumi_kubernetes.core.v1 import Service
 
 from components import host_addresses, naming, web_daemon
 from components.domain import Network, Version
+from components.load_balancer import balanced
 from components.manifests import (
     SKIP_AWAIT,
     Manifest,
@@ -31,7 +32,7 @@ from components.manifests import (
     policy_ports,
     tcp_probe,
 )
-from components.placement import Placement
+from components.placement import Placement, balanced_service
 from components.scheduling import pod_fields
 from components.service_pod import SCRIPTS, PodObjects, admits, calls, container, http_probe, own_policy
 from components.sunstone_settings import CONFIG, ConsoleExposure, SunstoneSettings, config_text, problems
@@ -101,9 +102,10 @@ class Sunstone(pulumi.ComponentResource):
         if (consoles := console_service(args.settings)) is not None:
             Service(
                 f"{name}-consoles",
-                metadata=place.meta(naming.SUNSTONE, f"{naming.SUNSTONE}-consoles") | {"annotations": SKIP_AWAIT},
+                metadata=place.meta(naming.SUNSTONE, f"{naming.SUNSTONE}-consoles")
+                | {"annotations": args.settings.console_service_annotations | SKIP_AWAIT},
                 spec=consoles,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=balanced_service(self),
             )
         self.endpoint = pulumi.Output.from_input(place.url(naming.SUNSTONE, naming.PORT_SUNSTONE))
         self.register_outputs({"endpoint": self.endpoint})
@@ -136,7 +138,7 @@ def console_service(settings: SunstoneSettings) -> Manifest | None:
         port["nodePort"] = settings.console_node_port
         return {"type": "NodePort", **spec}
     ranges = [str(network) for network in settings.console_clients]
-    return {"type": "LoadBalancer", **spec, "loadBalancerSourceRanges": ranges}
+    return {**balanced(settings.console_load_balancer_class), **spec, "loadBalancerSourceRanges": ranges}
 
 
 def network_policies(args: SunstoneArgs) -> dict[str, Manifest]:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from components import naming
 from components.domain import NamedNetwork, Port, Seconds, Section, Version, matching, shape, shapes
+from components.load_balancer import LoadBalancerClass, ServiceAnnotations, class_problem
 from components.versions import RELEASES
 from components.yaml_conf import Keys, Yaml, raw_problems, render
 
@@ -72,6 +73,8 @@ class SunstoneSettings(Section):
         "the pods to the one that your proxy is told (scheduling.nodeSelector)",
     )
     console_node_port: Port | None = Field(default=None, description="30000-32767, with consoleExposure nodePort")
+    console_service_annotations: ServiceAnnotations = Field(default={})
+    console_load_balancer_class: LoadBalancerClass = Field(default=None)
     public_fireedge_url: Url | None = Field(
         default=None, description="where browsers reach FireEdge, for Guacamole consoles; without it, noVNC alone"
     )
@@ -134,6 +137,13 @@ def _consoles(settings: SunstoneSettings) -> Iterator[tuple[str, str]]:
     elif settings.console_node_port is not None:
         text = f"stands only with consoleExposure nodePort, and the exposure is {exposure.value}"
         yield "consoleNodePort", text
+    if settings.console_service_annotations and exposure is ConsoleExposure.CLUSTER_IP:
+        yield (
+            "consoleServiceAnnotations",
+            "needs another consoleExposure: with clusterIP noVNC has no Service of its own",
+        )
+    if wrong := class_problem(settings.console_load_balancer_class, exposure):
+        yield "consoleLoadBalancerClass", wrong
 
 
 def config_text(

@@ -18,8 +18,9 @@ from pydantic import Field
 
 from components import naming
 from components.domain import Address, Network, Port, Section, nowhere
+from components.load_balancer import LoadBalancerClass, ServiceAnnotations, balanced, class_problem
 from components.manifests import Manifest, cidr_peer, policy_ports
-from components.monitoring import Exposure
+from components.monitoring import ONE_NODE, Exposure
 
 DIRECTORY: Final = "/etc/one-way-back"
 HOST_KEY_DIRECTORY: Final = "/run/secrets/one/way-back"
@@ -32,23 +33,53 @@ class WayBackSettings(Section):
     enabled: bool = Field(default=False, description="run it; local and ssh datastores need it, shared ones do not")
     address: Address | None = Field(
         default=None,
-        description="where the hosts reach it: the load balancer's or a node's; monitoring.address when left out",
+        description="where the hosts reach it: the load balancer's or a node's. Required, unless this exposure and monitoring's "
+        "are both nodePort: then it is monitoring.address when left out",
     )
     port: Port = Field(
         default=naming.PORT_WAY_BACK, description="port that the hosts use; 30000-32767 with exposure nodePort"
     )
-    exposure: Exposure = Field(default=Exposure.LOAD_BALANCER, description="Service type towards the hosts")
+    exposure: Exposure = Field(
+        default=Exposure.LOAD_BALANCER,
+        description=f"Service type towards the hosts: loadBalancer, or nodePort. {ONE_NODE}",
+    )
+    service_annotations: ServiceAnnotations = Field(default={})
+    load_balancer_class: LoadBalancerClass = Field(default=None)
     max_sessions: int = Field(
         default=200, ge=10, le=2000, description="connections at once that have not logged in yet"
     )
 
 
 def problems(settings: WayBackSettings) -> Iterator[tuple[str, str]]:
-    """(path below `wayBack`, sentence)."""
+    """(path below `wayBack`, sentence). Whether it needs an address of its own is asked of monitoring too: `address_problem`."""
     if settings.enabled and settings.exposure is Exposure.NODE_PORT and not 30000 <= settings.port <= 32767:
         yield "port", "must be 30000 to 32767 with exposure nodePort"
     if settings.address is not None and nowhere(settings.address):
         yield "address", "hosts cannot connect there; give the load balancer's or a node's address"
+    if settings.enabled and (text := class_problem(settings.load_balancer_class, settings.exposure)):
+        yield "loadBalancerClass", text
+
+
+def address_problem(settings: WayBackSettings, monitoring: Exposure) -> str | None:
+    """Why monitoring's address, which is at a Service of its own with the exposure `monitoring`, does not do, as a sentence.
+
+    One pod is behind both, so their node ports are at the same node. Load balancers are one for each Service unless both
+    ask to share (MetalLB's page on usage, "IP address sharing": with the policy Local, as here, where both select the same pods).
+    """
+    if not settings.enabled or settings.address is not None:
+        return None
+    if settings.exposure is Exposure.LOAD_BALANCER:
+        return (
+            "is required with exposure loadBalancer: a load balancer of its own has an address of its own. Where both Services "
+            "are to share one, ask for that in both serviceAnnotations (MetalLB: metallb.io/allow-shared-ip, one and the same "
+            "value) and repeat monitoring.address here"
+        )
+    if monitoring is Exposure.LOAD_BALANCER:
+        return (
+            "is required with exposure nodePort beside monitoring.exposure loadBalancer: a node port is at its node's address, "
+            "not at the load balancer's"
+        )
+    return None
 
 
 def files(settings: WayBackSettings, *, name: str, oneadmin_key: str, host_key: str) -> dict[str, str]:
@@ -117,7 +148,7 @@ def service(settings: WayBackSettings) -> Manifest:
     if settings.exposure is Exposure.NODE_PORT:
         port["nodePort"] = settings.port
     return {
-        "type": "NodePort" if settings.exposure is Exposure.NODE_PORT else "LoadBalancer",
+        **({"type": "NodePort"} if settings.exposure is Exposure.NODE_PORT else balanced(settings.load_balancer_class)),
         "externalTrafficPolicy": "Local",
         "selector": naming.selector(naming.ONED),
         "ports": [port],

@@ -19,7 +19,7 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
 from components.credentials import session
 from components.manifests import SKIP_AWAIT, Manifest, content_hash
-from components.placement import Placement, configuration
+from components.placement import Placement, balanced_service, configuration
 from components.service_pod import PodObjects, disruption_budget
 
 # oned itself may take 6 minutes to its first answer, and OneFlow waits for it.
@@ -67,9 +67,9 @@ def declare(parent: pulumi.Resource, name: str, daemon: WebDaemon) -> pulumi.Out
         )
     Service(
         f"{name}-service",
-        metadata=place.meta(role, role) | {"annotations": {**SKIP_AWAIT, **daemon.service_annotations}},
+        metadata=place.meta(role, role) | {"annotations": {**daemon.service_annotations, **SKIP_AWAIT}},
         spec=daemon.service,
-        opts=child,
+        opts=balanced_service(parent),
     )
     objects = PodObjects(account=account.metadata.name, config=config.metadata.name, secret=secret.metadata.name)
     workload = Deployment(

@@ -65,13 +65,13 @@ def _on_nodes(settings: StackSettings) -> Iterator[Claim]:
 
 
 def _outside(settings: StackSettings) -> Iterator[Claim]:
-    """Load balancers that shall share an address."""
-    found: dict[str, tuple[str | None, int]] = {}
+    """Load balancers that shall share an address: those of whom the same one is said."""
+    found: dict[str, tuple[str, int]] = {}
     monitoring, back, gate = settings.monitoring, settings.way_back, settings.onegate
     if monitoring.exposure is Exposure.LOAD_BALANCER:
         found["monitoring.port"] = monitoring.address, monitoring.port
-    if back.enabled and back.exposure is Exposure.LOAD_BALANCER:
-        found["wayBack.port"] = back.address or monitoring.address, back.port
+    if back.enabled and back.exposure is Exposure.LOAD_BALANCER and back.address is not None:
+        found["wayBack.port"] = back.address, back.port
     if gate.enabled and gate.exposure is GateExposure.LOAD_BALANCER and gate.address is not None:
         found["onegate.address"] = gate.address, PORT_ONEGATE
     yield from ((path, place, f"{place[0]}:{place[1]}") for path, place in found.items())

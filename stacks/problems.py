@@ -143,6 +143,11 @@ def _stays_inside(host: str) -> bool:
     return nowhere(host) or host.rstrip(".").endswith((".svc", ".svc.cluster.local"))
 
 
+def _way_back(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
+    if text := way_back.address_problem(settings.way_back, settings.monitoring.exposure):
+        yield Problem("wayBack.address", text)
+
+
 def _images(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
     release = RELEASES[settings.version]
     if settings.images.sunstone is not None and not release.ruby_sunstone:
@@ -198,6 +203,7 @@ def _ingress(settings: StackSettings, secrets: Given) -> Iterator[Problem]:
         settings.ingress,
         enabled_daemons(settings),
         fireedge_replicas=settings.fireedge.replicas,
+        fireedge_annotations=settings.fireedge.service_annotations,
         key=secrets.right.get(ingress_settings.KEY),
     )
     yield from (Problem(path, text) for path, text in found)
@@ -321,6 +327,7 @@ _RULES: Final[tuple[Rule, ...]] = (
     _section("drivers", lambda found: drivers.problems(found.drivers, found.version)),
     _section("hem", lambda found: hem.problems(found.hem, found.version)),
     _section("wayBack", lambda found: way_back.problems(found.way_back)),
+    _way_back,
     _section("sunstone", lambda found: sunstone_settings.problems(found.sunstone, found.version)),
     _everywhere(lambda found: clusters.problems(found.clusters)),
     _everywhere(_datastores),

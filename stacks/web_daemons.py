@@ -66,7 +66,10 @@ def _fireedge(settings: StackSettings, feeds: Feeds, image: str, child: pulumi.R
             hypervisors=settings.network.hypervisors,
             resources=sizing.fireedge,
             guacd_resources=sizing.guacd,
-            service_annotations=service_annotations(settings.ingress, naming.FIREEDGE),
+            service_annotations={
+                **settings.fireedge.service_annotations,
+                **service_annotations(settings.ingress, naming.FIREEDGE),
+            },
         ),
         opts=child,
     )

@@ -46,6 +46,8 @@ class Record:
     urn: str
     hooks: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    replaced_on: tuple[str, ...] = ()
+    deleted_first: bool = False
 
     @property
     def kind(self) -> str:
@@ -95,6 +97,8 @@ class _Monitor(MockMonitor):
                 urn=self.make_urn(request.parent, request.type, request.name),
                 hooks=tuple(sorted({*request.hooks.before_create, *request.hooks.before_update})),
                 ignored=tuple(request.ignoreChanges),
+                replaced_on=tuple(request.replaceOnChanges),
+                deleted_first=bool(request.deleteBeforeReplace),
             )
             with self._lock:
                 self.records.append(record)

@@ -47,7 +47,7 @@ def found(*items: dict[str, Any], version: Version = V7) -> dict[str, str]:
 
 
 def test_local_ones_need_the_way_back() -> None:
-    problem = "local copies to and from the control plane by ssh: set wayBack.enabled: true, or use nfs or ceph"
+    problem = "local copies to and from the control plane by ssh: set wayBack.enabled: true and its address, or use nfs or ceph"
     declared = load(nfs(), local("a", "system"), local("b"), local("c", "file"), CEPH)
     without = dict(problems(declared, V7, HOSTS, way_back=False))
     assert without == {f"datastores[{index}].kind": problem for index in (1, 2, 3)}

@@ -28,7 +28,8 @@ class Nothing(pulumi.Resource):
 
 
 def args(**way_back: Any) -> HostsArgs:
-    settings = parse(config() | {"wayBack": json.dumps(way_back)})
+    monitoring = {"address": "10.0.0.1", "port": 30424, "exposure": "nodePort"}
+    settings = parse(config() | {"monitoring": json.dumps(monitoring), "wayBack": json.dumps(way_back)})
     return HostsArgs(
         hosts=settings.hosts,
         ssh=settings.ssh,

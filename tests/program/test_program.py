@@ -389,7 +389,7 @@ def test_declared_clusters_come_before_what_is_in_them() -> None:
         "opennebula:datastores": json.dumps(
             [{"name": "fast", "kind": "local", "type": "image", "clusters": ["prod", "default"]}]
         ),
-        "opennebula:wayBack": json.dumps({"enabled": True}),
+        "opennebula:wayBack": json.dumps({"enabled": True, "address": "192.0.2.12"}),
     }
     recorded = run(values)
     assert recorded.one("Cluster", "clusters-prod").inputs["attributes"] == {"RESERVED_CPU": "10"}

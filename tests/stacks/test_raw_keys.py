@@ -79,7 +79,11 @@ FEATURES: tuple[dict[str, Any], ...] = (
     {},
     {"onegate": GATE, "images": IMAGES},
     {"scheduler": {"threads": 4, "drs": {}}, "oned": {"tuning": {"rpcLog": True}}},
-    {"hem": {"enabled": False}, "wayBack": {"enabled": True}, "drivers": {"kvmExec": {"vcpu": 2, "os": {}}}},
+    {
+        "hem": {"enabled": False},
+        "wayBack": {"enabled": True, "address": "10.0.0.2"},
+        "drivers": {"kvmExec": {"vcpu": 2, "os": {}}},
+    },
     LTS,
     LTS | {"onegate": GATE},
     {"onegate": GATE | {"endpoint": "http://169.254.16.9:5030"}, "images": IMAGES, "drivers": {"network": {}}},

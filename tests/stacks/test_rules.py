@@ -85,7 +85,7 @@ def test_logins_by_saml_need_the_page_where_people_log_in() -> None:
 # Ports
 
 BALANCED_BACK = {"enabled": True, "address": "192.0.2.20"}
-NODE_BACK = {"enabled": True, "exposure": "nodePort", "port": 30222}
+NODE_BACK = {"enabled": True, "exposure": "nodePort", "port": 30222, "address": "10.0.0.9"}
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,14 @@ NODE_BACK = {"enabled": True, "exposure": "nodePort", "port": 30222}
         ({}, NODE_BACK, {"exposure": "nodePort", "nodePort": 30222}, "onegate.nodePort"),
         ({"port": 2222}, BALANCED_BACK, {}, "monitoring.port"),
         *(({"port": port}, {}, {}, "monitoring.port") for port in (2633, 2634, 2101, 2102)),
-        ({}, {"enabled": True, "port": 4124}, {}, "wayBack.port"),
+        ({}, {"enabled": True, "address": "10.0.0.1", "port": 4124}, {}, "wayBack.port"),
+        ({}, {"enabled": True, "address": "10.0.0.2", "port": 4124}, {}, None),
         ({"port": 5030}, {}, {"address": "10.0.0.1"}, "onegate.address"),
         ({"exposure": "nodePort", "port": 30501}, NODE_BACK, {"exposure": "nodePort", "nodePort": 30503}, None),
         ({"port": 2222}, {"enabled": False}, {}, None),
         ({"port": 30222}, NODE_BACK, {}, None),
         ({"exposure": "nodePort", "port": 30222}, NODE_BACK | {"enabled": False}, {}, None),
-        ({}, {"enabled": True}, {"address": "10.0.0.1"}, None),
+        ({}, {"enabled": True, "address": "10.0.0.1"}, {"address": "10.0.0.1"}, None),
     ],
 )
 def test_no_number_is_wanted_twice(
@@ -116,6 +117,113 @@ def test_the_port_of_grpc_is_one_of_the_pod_wherever_it_is() -> None:
     assert list(problems(oned={"raw": {"GRPC_PORT": 4124}})) == ["monitoring.port"]
     assert list(problems(oned={"raw": {"GRPC_PORT": "2633"}})) == ["oned.raw.GRPC_PORT"]
     assert problems(oned={"raw": {"GRPC_PORT": 2650}}, monitoring={"address": "10.0.0.1", "port": 2634}) == {}
+
+
+# Load balancers and node ports
+
+NODE_MONITORING = {"exposure": "nodePort", "port": 30424}
+
+
+@pytest.mark.parametrize(
+    ("monitoring", "back", "says"),
+    [
+        ({}, {}, "allow-shared-ip"),
+        (NODE_MONITORING, {}, "allow-shared-ip"),
+        ({}, {"exposure": "nodePort", "port": 30222}, "its node's address"),
+        (NODE_MONITORING, {"exposure": "nodePort", "port": 30222}, None),
+        ({}, {"enabled": False}, None),
+    ],
+)
+def test_the_way_back_is_not_sought_where_only_monitord_is(
+    monitoring: dict[str, Any], back: dict[str, Any], says: str | None
+) -> None:
+    monitoring = {"address": "10.0.0.1"} | monitoring
+    found = problems(monitoring=monitoring, wayBack={"enabled": True} | back)
+    assert list(found) == ["wayBack.address"] * (says is not None)
+    assert says is None or says in found["wayBack.address"]
+    # Said of both, one address is the operator's word that they share it.
+    assert problems(monitoring=monitoring, wayBack={"enabled": True, "address": "10.0.0.1"} | back) == {}
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("monitoring", "serviceAnnotations"),
+        ("wayBack", "serviceAnnotations"),
+        ("onegate", "serviceAnnotations"),
+        ("fireedge", "serviceAnnotations"),
+        ("sunstone", "consoleServiceAnnotations"),
+    ],
+)
+def test_annotations_of_services_are_valid_and_not_pulumis(section: str, key: str) -> None:
+    stack: dict[str, Any] = LTS | {
+        "monitoring": {"address": "10.0.0.1"},
+        "sunstone": {"enabled": True, "consoleClients": ["192.0.2.0/28"], "consoleExposure": "loadBalancer"},
+    }
+
+    def found(name: str, value: Any) -> dict[str, str]:
+        return problems(**stack | {section: stack.get(section, {}) | {key: {name: value}}})
+
+    assert found("metallb.io/loadBalancerIPs", "10.0.0.1") == {}
+    for name, value, says in (
+        ("pulumi.com/skipAwait", "false", "Pulumi's own"),
+        ("pulumi.com/patchForce", "true", "Pulumi's own"),
+        ("no name", "a", "must be an annotation's name"),
+        ("example.com/a/b", "a", "must be an annotation's name"),
+        ("example.com/internal", True, "must be a text"),
+    ):
+        ((path, text),) = found(name, value).items()
+        assert path == f"{section}.{key}.{name}" and says in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"monitoring": {"address": "10.0.0.1"} | NODE_MONITORING}, "monitoring.loadBalancerClass"),
+        ({"wayBack": NODE_BACK}, "wayBack.loadBalancerClass"),
+        ({"onegate": GATE | {"exposure": "nodePort", "nodePort": 30503}}, "onegate.loadBalancerClass"),
+        (
+            {"onegate": {"enabled": True, "endpoint": "http://g", "vmNetworks": ["10.9.0.0/16"]}},
+            "onegate.loadBalancerClass",
+        ),
+        (LTS, "sunstone.consoleLoadBalancerClass"),
+    ],
+)
+def test_a_class_is_a_load_balancers(changes: dict[str, Any], path: str) -> None:
+    section, key = path.split(".")
+    changes = {"images": IMAGES} | changes
+    assert problems(**changes) == {}
+    found = problems(**changes | {section: changes[section] | {key: "example.com/internal"}})
+    assert list(found) == [path] and "loadBalancer" in found[path]
+
+
+def test_a_class_has_a_valid_name() -> None:
+    monitoring = {"address": "10.0.0.1", "loadBalancerClass": "service.k8s.aws/nlb"}
+    assert problems(monitoring=monitoring) == {}
+    found = problems(monitoring=monitoring | {"loadBalancerClass": "an nlb"})
+    assert (
+        list(found) == ["monitoring.loadBalancerClass"]
+        and "service.k8s.aws/nlb" in found["monitoring.loadBalancerClass"]
+    )
+
+
+def test_annotations_of_no_service_are_refused() -> None:
+    sunstone = {"enabled": True, "consoleServiceAnnotations": {"example.com/a": "b"}}
+    assert list(problems(**LTS | {"sunstone": sunstone})) == ["sunstone.consoleServiceAnnotations"]
+
+
+def test_the_cookie_that_traefik_reads_from_fireedges_service_is_the_programs() -> None:
+    ingress = {
+        "enabled": True,
+        "className": "traefik",
+        "controllerNamespace": "traefik",
+        "tls": {"kind": "secret", "name": "one-tls", "check": False},
+        "hosts": {"fireedge": "cloud.example"},
+    }
+    cookie = "traefik.ingress.kubernetes.io/service.sticky.cookie"
+    annotations = {"serviceAnnotations": {cookie: "false", "example.com/team": "cloud"}}
+    assert list(problems(ingress=ingress, fireedge=annotations)) == [f"fireedge.serviceAnnotations.{cookie}"]
+    assert problems(ingress=ingress | {"className": "nginx"}, fireedge=annotations) == {}
 
 
 # What VMs are told
