@@ -8,8 +8,9 @@ Sources: ingress-nginx' annotations page and its cookie affinity example; Traefi
 takes TLS only from an annotation, `spec.tls` merely loads the certificate; its sticky cookie is read from the Service);
 the pages of HAProxy Technologies' controller (`haproxy.org/`, tunnels live an hour by default) and of HAProxy Ingress
 (`haproxy-ingress.github.io/`), which share the usual class name; Skipper's pages on filters and on Ingress; GKE's on Ingress,
-whose load balancer takes times and cookies from a BackendConfig and its class from an annotation alone. A controller ignores
-annotations that are not its own: of one that is not in the table nothing is known, and an operator has to answer for it.
+whose load balancer takes times and cookies from a BackendConfig, which a Service's annotation names, and its class from an
+annotation alone. A controller ignores annotations that are not its own: of one that is not in the table nothing is known,
+and an operator has to answer for it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Dialect:
     """One controller's annotations. `tls` may not be overridden: without it the controller would answer in clear.
 
     `class_annotation`: it knows its Ingress by the old annotation, and leaves one with a class name to others.
+    `asks_for_a_page`: it sends nobody to a daemon before a GET without a login is answered with 200 there.
     """
 
     tls: Mapping[str, str] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class Dialect:
     sticky: Mapping[str, str] = field(default_factory=dict)
     sticky_service: Mapping[str, str] = field(default_factory=dict)  # on the Service, not on the Ingress
     class_annotation: bool = False
+    asks_for_a_page: bool = False
 
     @property
     def keeps_sessions(self) -> bool:
@@ -115,7 +118,13 @@ DIALECTS: dict[Controller, Dialect] = {
         tls=_with(_SKIPPER, ingress_redirect="true"),
         sticky=_with(_SKIPPER, loadbalancer="consistentHash", filter=_SKIPPER_COOKIE),
     ),
-    Controller.GCE: Dialect(tls={"kubernetes.io/ingress.allow-http": "false"}, class_annotation=True),
+    Controller.GCE: Dialect(
+        tls={"kubernetes.io/ingress.allow-http": "false"},
+        class_annotation=True,
+        # GKE's page on Ingress, "Health checks": from a BackendConfig (HTTP, HTTPS and HTTP2 alone), else from the readiness
+        # probe if that is an HTTP one of the serving container, else GET /; healthy is 200.
+        asks_for_a_page=True,
+    ),
     Controller.OTHER: Dialect(),
 }
 CLASSES: Final[Mapping[str, Controller]] = {

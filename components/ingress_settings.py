@@ -137,8 +137,8 @@ class IngressSettings(Section):
     class_name: DnsSubdomain | None = Field(default=None, description="ingressClassName; needed when enabled")
     controller: Controller | None = Field(
         default=None,
-        description="whose annotations to write: nginx, traefik, haproxy, skipper, gce, other; needed when className "
-        "is none of these (or gce-internal)",
+        description="whose annotations to write: nginx, traefik, haproxy, skipper, gce (hosts.fireedge and sunstone alone), "
+        "other; needed when className is none of these (or gce-internal)",
     )
     controller_refuses_plain_http: bool = Field(
         default=False,
@@ -181,7 +181,10 @@ class IngressSettings(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """What one daemon needs of an ingress. `sticky` and `websocket` as in facts §6, `path` is where people begin."""
+    """What one daemon needs of an ingress. `sticky` and `websocket` as in facts §6, `path` is where people begin.
+
+    `page`: its readiness probe is a GET that is answered with 200 and without a login.
+    """
 
     service: str
     port: int
@@ -189,6 +192,7 @@ class Exposure:
     websocket: bool = False
     uploads: bool = False
     sticky: bool = False
+    page: bool = False
 
 
 EXPOSURES: dict[str, Exposure] = {
@@ -199,12 +203,20 @@ EXPOSURES: dict[str, Exposure] = {
         websocket=True,
         uploads=True,
         sticky=True,
+        page=True,
     ),
     # Not noVNC: 6.10's page asks for it at `/` of the page's own host, which an Ingress gives to Sunstone (consoleClients).
-    "sunstone": Exposure(service=naming.SUNSTONE, port=naming.PORT_SUNSTONE, path="/", uploads=True),
+    "sunstone": Exposure(service=naming.SUNSTONE, port=naming.PORT_SUNSTONE, path="/", uploads=True, page=True),
     "oneflow": Exposure(service=naming.ONEFLOW, port=naming.PORT_ONEFLOW),
     "onegate": Exposure(service=naming.ONEGATE, port=naming.PORT_ONEGATE),
     "api": Exposure(service=naming.ONED, port=naming.PORT_XMLRPC, path="/RPC2", uploads=True),
+}
+
+
+_WITHOUT_PAGE: Final = {
+    "oneflow": "OneFlow asks for a login on every path",
+    "onegate": "OneGate asks for a VM's token on every path",
+    "api": "oned answers nothing but XML-RPC's POST",
 }
 
 
@@ -261,6 +273,7 @@ def problems(
     sticky = settings.hosts.fireedge is not None and fireedge_replicas > 1
     yield from _controller(settings, sticky)
     yield from _hosts(settings.hosts, enabled)
+    yield from _unhealthy(settings)
     yield from _annotations(settings, sticky)
     yield from _tls(settings, key, now or datetime.now(UTC))
 
@@ -312,6 +325,20 @@ def _hosts(hosts: IngressHosts, enabled: Mapping[str, bool]) -> Iterator[tuple[s
         if earlier != daemon:
             text = (
                 f"{host} is already ingress.hosts.{earlier}; each daemon answers at / and needs a host name of its own"
+            )
+            yield f"ingress.hosts.{daemon}", text
+
+
+def _unhealthy(settings: IngressSettings) -> Iterator[tuple[str, str]]:
+    """Daemons to which the controller would never send anybody."""
+    if not settings.dialect.asks_for_a_page:
+        return
+    for daemon in settings.hosts.named:
+        if not EXPOSURES[daemon].page:
+            text = (
+                "cannot be healthy behind controller gce: its load balancer asks for a page (HTTP GET) and sends nobody before a "
+                f"200, and {_WITHOUT_PAGE[daemon]}; a BackendConfig knows no other kind of check. FireEdge (and 6.10's Sunstone) "
+                "alone works there: leave this name out, or use another controller"
             )
             yield f"ingress.hosts.{daemon}", text
 

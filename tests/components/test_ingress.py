@@ -11,11 +11,12 @@ import pytest
 
 from components.ingress import Ingress, IngressArgs, backends
 from components.ingress_annotations import DIALECTS, Controller
-from components.ingress_settings import service_annotations
+from components.ingress_settings import EXPOSURES, service_annotations
 from components.placement import Placement
 from policy.rules import violations
 from tests.components.ingress_examples import pair, settings
 from tests.graph import Graph, Record, Secret, deploy, reveal
+from tests.program.test_program import lts_like, run
 
 PLACEMENT = Placement(namespace="one", namespace_name="one", image_pull_policy="IfNotPresent")
 
@@ -248,6 +249,17 @@ def test_traefik_reads_the_cookie_from_fireedges_service_and_from_no_other() -> 
     assert service_annotations(settings(className="traefik", hosts={"api": "a.example"}), "fireedge") == {}
     assert service_annotations(settings(className="traefik", enabled=False), "fireedge") == {}
     assert service_annotations(settings(), "fireedge") == {}
+
+
+def test_a_daemon_with_a_page_is_asked_for_it_by_its_own_readiness_probe() -> None:
+    """GKE's load balancer takes its health check from an HTTP probe of the serving container, else GET /."""
+    asked = set()
+    for record in run(lts_like()).records:
+        pod = record.inputs.get("spec", {}).get("template", {}).get("spec", {})
+        for container in pod.get("containers", ()):
+            if "httpGet" in container.get("readinessProbe", {}):
+                asked.add(container["readinessProbe"]["httpGet"]["port"])
+    assert asked == {exposed.port for exposed in EXPOSURES.values() if exposed.page}
 
 
 def test_the_operators_annotations_win() -> None:

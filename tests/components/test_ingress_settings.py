@@ -41,6 +41,7 @@ def test_annotations_that_fight_the_settings_are_refused(class_name: str, key: s
 
 
 REFUSES = {"controllerRefusesPlainHttp": True}
+PAGES = {"fireedge": "cloud.example", "sunstone": "classic.example"}
 
 
 @pytest.mark.parametrize("class_name", ["edge", "nginx-internal", "alb", "other"])
@@ -58,17 +59,28 @@ def test_a_controller_that_nobody_knows_needs_its_operators_word() -> None:
     assert wrong(settings(className="edge", controller="other", **REFUSES)) == {}
     # Where annotations say it, a word too many would suggest that they do not.
     assert list(wrong(settings(**REFUSES))) == ["ingress.controllerRefusesPlainHttp"]
-    assert wrong(settings(className="gce")) == {}
+    assert wrong(settings(className="gce", hosts=PAGES)) == {}
 
 
 @pytest.mark.parametrize("chosen", [{"className": "gce"}, {"className": "edge", "controller": "other", **REFUSES}])
 def test_several_fireedges_need_a_controller_that_keeps_sessions(chosen: dict[str, Any]) -> None:
     path = "ingress.controllerKeepsSessions"
+    chosen = chosen | {"hosts": PAGES}
     found = wrong(settings(**chosen), replicas=2)
     assert list(found) == [path] and "fireedge.replicas: 1" in found[path]
     assert wrong(settings(**chosen), replicas=1) == {}
     assert wrong(settings(**chosen, controllerKeepsSessions=True), replicas=2) == {}
-    assert wrong(settings(**chosen, hosts={"api": "api.example"}), replicas=2) == {}
+    assert wrong(settings(**chosen | {"hosts": {"sunstone": "classic.example"}}), replicas=2) == {}
+
+
+@pytest.mark.parametrize("chosen", [{"className": "gce"}, {"className": "gce-internal"}, {"controller": "gce"}])
+def test_gkes_load_balancer_has_no_way_to_a_daemon_without_a_page(chosen: dict[str, Any]) -> None:
+    hosts = {name: f"{name}.example" for name in EXPOSURES}
+    found = wrong(settings(**chosen, hosts=hosts))
+    assert set(found) == {f"ingress.hosts.{name}" for name in ("oneflow", "onegate", "api")}
+    assert "login on every path" in found["ingress.hosts.oneflow"]
+    assert all("FireEdge" in text and "BackendConfig" in text for text in found.values())
+    assert wrong(settings(hosts=hosts)) == {}
 
 
 @pytest.mark.parametrize("class_name", ["nginx", "traefik", "haproxy", "skipper"])
@@ -106,7 +118,7 @@ def test_annotations_that_open_what_must_stay_closed_are_refused(
     class_name: str, key: str, value: str, says: str
 ) -> None:
     more = {"controller": "other", **REFUSES} if class_name == "edge" else {}
-    found = wrong(settings(className=class_name, annotations={key: value}, **more))
+    found = wrong(settings(className=class_name, hosts=PAGES, annotations={key: value}, **more))
     assert list(found) == [f"ingress.annotations.{key}"]
     assert says in found[f"ingress.annotations.{key}"]
 
