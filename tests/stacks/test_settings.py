@@ -177,6 +177,11 @@ def test_an_empty_passphrase_is_refused(tmp_path: Any) -> None:
     assert passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": " \t\n"})
     assert passphrase_problems({"PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)})
     assert not passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": "a"})
+    assert not passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": "a", "PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)})
+    empty.write_text("a good one\n")
+    both = {"PULUMI_CONFIG_PASSPHRASE": "", "PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)}
+    assert "PULUMI_CONFIG_PASSPHRASE is empty" in str(passphrase_problems(both)), "the engine takes it before the file"
+    assert not passphrase_problems({"PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)})
     assert not passphrase_problems({})
 
 

@@ -76,6 +76,18 @@ def test_an_empty_passphrase_is_refused(state: Path) -> None:
         environment(PULUMI_CONFIG_PASSPHRASE_FILE=str(empty))
 
 
+def test_a_passphrase_that_the_engine_takes_first_is_looked_at_first(state: Path) -> None:
+    """The engine asks for the file only where PULUMI_CONFIG_PASSPHRASE is not set at all."""
+    file = state.parent / "passphrase"
+    file.write_text("a good one\n")
+    with pytest.raises(LabError, match="PULUMI_CONFIG_PASSPHRASE is empty") as told:
+        environment(PULUMI_CONFIG_PASSPHRASE=" ", PULUMI_CONFIG_PASSPHRASE_FILE=str(file))
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE counts" in told.value.fix
+    file.write_text("\n")
+    taken = environment(PULUMI_CONFIG_PASSPHRASE="x", PULUMI_CONFIG_PASSPHRASE_FILE=str(file))
+    assert taken["PULUMI_CONFIG_PASSPHRASE"] == "x" and "PULUMI_CONFIG_PASSPHRASE_FILE" not in taken
+
+
 def test_its_own_backend_writes_nothing_that_a_killed_engine_leaves_half(state: Path) -> None:
     assert environment()["PULUMI_BACKEND_URL"] == f"file://{state / 'backend'}?metadata=skip"
 
