@@ -119,6 +119,14 @@ class Phases:
             self.spans.append({"phase": name, "began": round(start, 2), "ended": round(ended, 2)})
             say(f"{name}: {ended - start:.1f} s")
 
+    def write(self, file: Path) -> None:
+        """Keep the times. A file that cannot be written is said and no more: how the run ended counts, not how long it took."""
+        try:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(json.dumps(self.spans, indent=1))
+        except OSError as error:
+            say(f"the times of this run are not kept: {file} cannot be written: {error.strerror}")
+
 
 def up(options: Options) -> Outcome:
     """Bring everything up; the second time nothing changes. Raises LabError."""
@@ -126,8 +134,7 @@ def up(options: Options) -> Outcome:
     try:
         outcome = _up(options, phases)
     finally:
-        STATE.mkdir(exist_ok=True)
-        (STATE / "phases.json").write_text(json.dumps(phases.spans, indent=1))
+        phases.write(STATE / "phases.json")
     many = "" if outcome.changed == 1 else "s"
     done = "no changes" if outcome.changed == 0 else f"{outcome.changed} resource{many} changed, components included"
     say(f"{done}; {time.monotonic() - phases.began:.1f} s")
