@@ -214,6 +214,30 @@ def test_a_host_is_not_named_as_everybody_names_himself(name: str) -> None:
     parse(config() | {"hosts": json.dumps([host | {"name": f"{name}.example"}])})
 
 
+@pytest.mark.parametrize(
+    "address", ["10.0.0.256", "10.0.0", "10.1.2.3.4", "10.0.0.011", "0x0a000001", "10.0.0.0x5", "kvm.example.0X", "12"]
+)
+def test_what_programs_take_for_a_number_is_no_address(address: str) -> None:
+    """A resolver reads 10.0.0 as 10.0.0.0, and 0x0a000001 as 10.0.0.1, before it asks anybody."""
+    found = problems(hosts=[host("kvm-1", address=address)], monitoring={"address": address})
+    assert "ends in a number" in found["hosts[0].address"]
+    assert "ends in a number" in found["monitoring.address"]
+    found = problems(hosts=[host(address)])
+    assert "ends in a number" in found["hosts[0].name"], "without an address the name is it"
+    parse(config() | {"hosts": json.dumps([host(address, address="10.0.0.5")])})
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5", "kvm-1", "kvm1.example", "1.kvm.example", "10.0.0.5.example", "0xkvm"])
+def test_addresses_and_names_of_hosts_are_accepted(address: str) -> None:
+    parse(config() | {"hosts": json.dumps([host("kvm-1", address=address)])})
+
+
+@pytest.mark.parametrize("address", ["localhost", "LocalHost", "a.localhost", "ip6-loopback", "127.0.0.1", "0.0.0.0"])
+def test_a_host_is_not_where_everybody_finds_himself(address: str) -> None:
+    found = problems(hosts=[host("kvm-1", address=address)], network={"hypervisors": ["0.0.0.0/1"]})
+    assert "whoever" in found["hosts[0].address"]
+
+
 @given(st.text(min_size=1, max_size=70))
 def test_a_host_name_is_accepted_or_refused_as_oned_does(name: str) -> None:
     allowed = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
