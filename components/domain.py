@@ -103,11 +103,33 @@ def nowhere(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def no_number(value: str) -> str:
+    """Refuses what resolvers and URLs take for an IPv4 address by its last part, though it is none as people write them.
+
+    inet_aton reads 10.0.0 as 10.0.0.0, 10.0.0.011 as 10.0.0.9 and 0x0a000001 as 10.0.0.1. No top-level domain is a number
+    (RFC 3696 section 2). Raises ValueError.
+    """
+    try:
+        ip_address(value)
+    except ValueError:
+        if re.fullmatch(r"[0-9]+|0[xX][0-9A-Fa-f]*", value.rpartition(".")[2]):
+            text = "ends in a number, so it is taken for an IPv4 address and is none"
+            raise ValueError(f"{text}: write four numbers from 0 to 255 without leading zeros, or a DNS name") from None
+    return value
+
+
+def _elsewhere(value: str) -> str:
+    if nowhere(value) or value.lower() in _OWN_NAMES:
+        raise ValueError(f"{value} is whoever says it: give the address at which oned's pod finds the host too")
+    return value
+
+
 def _address(value: str) -> str:
     try:
         return str(ip_address(value))
     except ValueError:
         pass
+    no_number(value)
     if len(value) > 253 or not re.fullmatch(
         r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*", value
     ):
@@ -208,6 +230,8 @@ LabelValue = Annotated[
 ]
 HostName = Annotated[str, AfterValidator(_host_name)]
 Address = Annotated[str, AfterValidator(_address)]
+RemoteAddress = Annotated[Address, AfterValidator(_elsewhere)]
+"""An address that is not the own one of whoever connects there."""
 PublicKey = Annotated[str, AfterValidator(_public_key)]
 Network = Annotated[IPv4Network, BeforeValidator(_network)]
 NamedNetwork = Annotated[Network, AfterValidator(_not_everybody)]

@@ -22,10 +22,12 @@ from components.domain import (
     Kind,
     Port,
     PublicKey,
+    RemoteAddress,
     Seconds,
     Section,
     UserName,
     matching,
+    no_number,
 )
 from components.preparation_settings import MountSettings, OperatingSystem
 from components.preparing.values import HOST, NOW, Endpoint, Way
@@ -53,7 +55,7 @@ class _Host(Section):
     name: HostName = Field(
         description="name in oned; its rules are stricter than DNS: 2-63 of letters, digits, '.', '_', '-'"
     )
-    address: Address | None = Field(default=None, description="where the host is; `name` when left out")
+    address: RemoteAddress | None = Field(default=None, description="where the host is; `name` when left out")
     host_key: PublicKey = Field(description="the host's SSH public key, reviewed: 'ssh-ed25519 AAAA…'")
     port: Port = Field(default=22, description="port of the host's sshd, for the bootstrap and for oned")
     user: UserName | None = Field(default=None, description="login for the bootstrap; ssh.user when left out")
@@ -220,6 +222,11 @@ class FleetSettings(Section):
 def problems(hosts: Sequence[HostSettings], fleet: FleetSettings) -> Iterator[tuple[str, str]]:
     """Path below the stack's settings and text of what no host can do."""
     for index, host in enumerate(hosts):
+        if host.address is None:
+            try:
+                no_number(host.name)
+            except ValueError as error:
+                yield f"hosts[{index}].name", f"is the address too, and {error}; or give the host's address"
         if isinstance(host, LxcHost) and host.drain is not None and host.drain.mode == "live":
             yield f"hosts[{index}].drain.mode", "containers cannot be migrated live; use cold or refuse"
         first: dict[str, int] = {}

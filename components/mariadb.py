@@ -72,7 +72,9 @@ class MariaDBSettings(Section):
     name: Annotated[SqlName, AfterValidator(_own_schema)] = Field(
         default="opennebula", description="schema; oned's account may use no other"
     )
-    user: Annotated[SqlName, AfterValidator(_own_user)] = Field(default="oneadmin", description="oned's account")
+    user: Annotated[SqlName, AfterValidator(_own_user)] = Field(
+        default="oneadmin", description="oned's account; another one takes the place of the former, which is dropped"
+    )
     connections: int = Field(default=25, ge=5, le=500, description="connections that oned keeps open")
     buffer_pool: Memory | None = Field(
         default=None, description="innodb_buffer_pool_size; by tier 128Mi, 1Gi or 6Gi when left out"

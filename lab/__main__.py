@@ -38,6 +38,16 @@ def main(arguments: list[str]) -> int:
     except LabError as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
+    except PermissionError as error:
+        if error.filename is None:
+            raise  # of a system call: no file of another user's
+        closed = LabError(
+            f"{error.filename}: {error.strerror}",
+            cause="it belongs to another user: what the lab makes is root's, and the rest is of whoever ran it first",
+            fix="run the same command as that user, or with sudo",
+        )
+        print(f"\nerror: {closed}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted; what was done stays done. Next: make up, or make down", file=sys.stderr)
         return 130

@@ -24,6 +24,7 @@ VERSIONS = {Version.V6_10: "6.10.5-1", Version.V7_4: VERSION}
 _SCRIPTS = frozenset({"preinst", "postinst", "prerm", "postrm"})
 _EPOCH = "1785024000"  # 2026-07-26, the day of 7.4.0: one time stamp for every file
 _LIMIT = 120  # seconds
+_KEEP = ".keep"  # there for its directory
 
 
 def packages() -> list[str]:
@@ -93,6 +94,18 @@ def places(tree: Path | None) -> frozenset[str]:
     return frozenset(own.union(texts, *(_from_tree(package, tree) for package in packages())))
 
 
+def kept(tree: Path) -> list[str]:
+    """Paths of the stand-in's files that a tree of an installed OpenNebula has nothing to put in the place of."""
+    return sorted(
+        {
+            place
+            for package in packages()
+            for place in map(str, _ours(package))
+            if not (tree / place).is_file() and Path(place).name != _KEEP
+        }
+    )
+
+
 def fields(deb: Path) -> str:
     """The control file of a package, for the index of a repository."""
     return _dpkg_deb("--field", str(deb)).strip()
@@ -106,15 +119,19 @@ def _from_tree(package: str, tree: Path | None) -> dict[str, Path]:
     """Files and links of an installed OpenNebula that belong in this package: ours replaced, and what `taken` names."""
     if tree is None:
         return {}
-    root = SOURCES / package / "root"
-    ours = [path.relative_to(root) for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
-    found = {str(place): tree / place for place in ours if (tree / place).is_file()}
+    found = {str(place): tree / place for place in _ours(package) if (tree / place).is_file()}
     taken = SOURCES / package / "taken"
     for name in (f"usr/share/doc/{package}", *(taken.read_text().split() if taken.exists() else ())):
         place = tree / name
         inside = () if place.is_symlink() else place.rglob("*")
         found |= {str(path.relative_to(tree)): path for path in (place, *inside) if path.is_symlink() or path.is_file()}
     return found
+
+
+def _ours(package: str) -> list[Path]:
+    """The stand-in's own files of a package; links lead to them."""
+    root = SOURCES / package / "root"
+    return [path.relative_to(root) for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
 
 
 def _set_modes(stage: Path) -> None:

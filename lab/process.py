@@ -46,6 +46,16 @@ def identify(pid: int) -> Identity | None:
     return None if state in "ZX" else Identity(pid=pid, started=started, boot=_boot())
 
 
+def began(pid: int) -> float | None:
+    """When the process that has this pid now began, in seconds since 1970, by the clock as it is now; None as in `identify`."""
+    identity = identify(pid)
+    if identity is None:
+        return None
+    lines = (PROC / "stat").read_text().splitlines()
+    boot = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+    return boot + identity.started / os.sysconf("SC_CLK_TCK")
+
+
 def save(identity: Identity, path: Path) -> None:
     draft = path.with_suffix(".draft")
     draft.write_text(json.dumps(asdict(identity)))

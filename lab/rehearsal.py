@@ -16,13 +16,14 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.domain import Version
 from components.host_groups import fold
 from components.naming import PROJECT as PROJECT_NAME
-from lab import configfile, hosts, kubeconfig, stackfile
+from lab import configfile, hosts, kubeconfig, process, stackfile
 from lab.console import say
 from lab.errors import LabError
 from lab.paths import LAB, PROJECT, STATE, Instance
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from lab.repository import RepositoryInfo
 
 HOSTS: dict[str, Kind] = hosts.kinds(2)
+_CLOCK_SET = 60  # seconds by which the clock may have been set since a lock was written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,14 @@ class Phases:
             self.spans.append({"phase": name, "began": round(start, 2), "ended": round(ended, 2)})
             say(f"{name}: {ended - start:.1f} s")
 
+    def write(self, file: Path) -> None:
+        """Keep the times. A file that cannot be written is said and no more: how the run ended counts, not how long it took."""
+        try:
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(json.dumps(self.spans, indent=1))
+        except OSError as error:
+            say(f"the times of this run are not kept: {file} cannot be written: {error.strerror}")
+
 
 def up(options: Options) -> Outcome:
     """Bring everything up; the second time nothing changes. Raises LabError."""
@@ -126,8 +136,7 @@ def up(options: Options) -> Outcome:
     try:
         outcome = _up(options, phases)
     finally:
-        STATE.mkdir(exist_ok=True)
-        (STATE / "phases.json").write_text(json.dumps(phases.spans, indent=1))
+        phases.write(STATE / "phases.json")
     many = "" if outcome.changed == 1 else "s"
     done = "no changes" if outcome.changed == 0 else f"{outcome.changed} resource{many} changed, components included"
     say(f"{done}; {time.monotonic() - phases.began:.1f} s")
@@ -298,7 +307,10 @@ def stop_lab(instance: Instance, stack: str) -> None:
     packages.require_root()
     holder = running_operation(stack)
     if holder is not None:
-        raise LabError(f"stack {stack} is at work (process {holder})", fix="wait for it or end it, then make down")
+        raise LabError(
+            f"stack {stack} is at work (process {holder})",
+            fix="wait for it or end it, then make down; if that process is no run of this checkout: make unlock, then make down",
+        )
     cluster.stop(instance)
     shutil.rmtree(instance.state, ignore_errors=True)
     pulumi = STATE / "pulumi"
@@ -315,12 +327,36 @@ def stop_lab(instance: Instance, stack: str) -> None:
 
 
 def running_operation(stack: str) -> int | None:
-    """Pid of a living engine that holds the lock of a stack on the lab's own backend."""
+    """Pid of a living engine that holds the lock of a stack on the lab's own backend.
+
+    A killed engine leaves its lock, and its pid goes to another process: that is no engine, or it began after the lock was
+    written. A lock that cannot be read was being written by an engine that was killed.
+    """
     for lock in (STATE / "pulumi").glob(f"backend/.pulumi/locks/*/{PROJECT_NAME}/{stack}/*.json"):
-        pid = int(json.loads(lock.read_text()).get("pid", 0))
-        if pid and Path(f"/proc/{pid}").exists():
-            return pid
+        holder = _holder(lock)
+        if holder is not None and _is_engine(*holder):
+            return holder[0]
     return None
+
+
+def _holder(lock: Path) -> tuple[int, datetime] | None:
+    """Pid and time in a lock file, as pulumi 3.255 pkg/backend/diy/lock.go writes them; None for one that says neither."""
+    try:
+        content = json.loads(lock.read_text())
+        pid, written = content["pid"], datetime.fromisoformat(content["timestamp"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return (pid, written) if isinstance(pid, int) and pid > 0 and written.tzinfo is not None else None
+
+
+def _is_engine(pid: int, written: datetime) -> bool:
+    """Whether this process is an engine that was there when its lock was written."""
+    try:
+        name = (process.PROC / str(pid) / "comm").read_text()
+    except OSError:
+        return False
+    began = process.began(pid)
+    return began is not None and "pulumi" in name and began <= written.timestamp() + _CLOCK_SET
 
 
 def secret(options: Options) -> None:

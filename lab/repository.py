@@ -74,6 +74,8 @@ def ensure_repository(
     armored = (key / "public.asc").read_text()
     if server is not None:
         _tell_unclaimed(server.tree, report)
+    elif opennebula_root is not None:  # the hosts' archive: `make up` asks for the images' beside it
+        _tell_kept(opennebula_root, report)
     wanted = server.version if server is not None else debs.VERSIONS[version]
     parts = [_FORMAT, armored.encode(), wanted.encode()]
     for name, content in debs.sources(opennebula_root):
@@ -176,6 +178,12 @@ def _tell_unclaimed(tree: Path, report: Report) -> None:
         more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         names = ", ".join(found[:_TOLD])
         report(f"{tree}: no package is known to own {names}{more}: put into the package {server_debs.OPENNEBULA.name}")
+
+
+def _tell_kept(tree: Path, report: Report) -> None:
+    """A rehearsal of the tree is one of these files' stand-ins as well."""
+    if found := debs.kept(tree):
+        report(f"hosts' packages: from the stand-in, because {tree} lacks them: {', '.join(found)}")
 
 
 def _stamp(server: Server) -> dict[str, bytes]:

@@ -250,6 +250,12 @@ def _pods(kubernetes: Mapping[str, Any], namespace: str) -> list[dict[str, Any]]
         raise LabError(
             "the cluster does not answer", cause=str(cause), fix="make up, or check KUBECONFIG and kubernetes.context"
         ) from None
+    except OSError as error:
+        raise LabError(
+            f"{error.filename or 'the kubeconfig'} cannot be read",
+            cause=error.strerror or str(error),
+            fix="the lab's belongs to root: run the same command with sudo; else check KUBECONFIG and kubernetes.kubeconfig",
+        ) from None
     found = []
     for pod in answer.items:
         states = pod.status.container_statuses or []

@@ -247,20 +247,29 @@ _PLACEHOLDER = "ssh-ed25519 " + "AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
 def _duplicates(entries: Sequence[Entry]) -> Iterator[Problem]:
     """On the raw entries, so that a duplicate shows together with whatever else is wrong."""
     found: dict[tuple[str, str], list[str]] = {}
-    for key in ("name", "address"):
-        first: dict[object, Entry] = {}
-        for entry in entries:
-            value = entry.raw.get(key) if isinstance(entry.raw, Mapping) else None
-            if not isinstance(value, str):
-                continue
-            # oned compares names as SQL text; two names that differ in case are one host to people and to DNS.
-            # Behind one address, different ports are different machines.
-            port = entry.raw.get("port", 22)
-            same = value.lower() if key == "name" else (value.lower(), port if isinstance(port, int) else 22)
-            earlier = first.setdefault(same, entry)
-            if earlier is not entry:
-                where = earlier.place(key) if earlier.member else earlier.path
-                found.setdefault((entry.place(key), where), []).append(value)
+    names: dict[str, Entry] = {}
+    machines: dict[tuple[str, int], tuple[Entry, str]] = {}
+    for entry in entries:
+        raw = entry.raw if isinstance(entry.raw, Mapping) else {}
+        written = {key: raw[key] for key in ("name", "address") if isinstance(raw.get(key), str)}
+        if not written:
+            continue
+        # oned compares names as SQL text; two names that differ in case are one host to people and to DNS.
+        if "name" in written and (namesake := names.setdefault(written["name"].lower(), entry)) is not entry:
+            found.setdefault((entry.place("name"), _origin(namesake, "name")), []).append(written["name"])
+        # A host without an address is where its name leads. Behind one address, different ports are different machines.
+        key, where = list(written.items())[-1]
+        port = raw.get("port", 22)
+        at = (where.lower(), port if isinstance(port, int) else 22)
+        same, other = machines.setdefault(at, (entry, key))
+        if same is not entry and not key == other == "name":
+            place = _origin(same, key) if key == other else same.place(other)
+            found.setdefault((entry.place(key), place), []).append(where)
     for (path, where), values in found.items():
         verb = "is" if len(values) == 1 else "are"
         yield Problem(path, f"{fold(values)} {verb} already {where}; each host once")
+
+
+def _origin(entry: Entry, key: str) -> str:
+    """The place of an earlier host, for a duplicate of this key."""
+    return entry.place(key) if entry.member else entry.path

@@ -364,21 +364,17 @@ def certificate_problems(settings: StackSettings) -> list[Problem]:
 
 
 def passphrase_problems(environ: Mapping[str, str]) -> list[Problem]:
-    """An empty passphrase encrypts nothing, and blanks no more. Looked at in the environment, where the engine itself takes it from."""
-    file = environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")
-    if file:
-        path = Path(file)
-        if path.is_file() and not path.read_text().strip():
-            return [
-                Problem(
-                    "(passphrase)",
-                    f"{file} is empty: everybody could read the stack's secrets. Write a passphrase into it",
-                )
-            ]
-        return []
+    """An empty passphrase encrypts nothing, and blanks no more. Looked at in the environment, where the engine itself takes it from:
+    the variable if it is set at all, and only else the file."""
     given = environ.get("PULUMI_CONFIG_PASSPHRASE")
-    if given is not None and not given.strip():
-        text = "PULUMI_CONFIG_PASSPHRASE is empty: everybody could read the secrets. Set one, or unset it where a key service encrypts"
+    if given is not None:
+        if given.strip():
+            return []
+        text = "PULUMI_CONFIG_PASSPHRASE is empty: everybody could read the secrets. Set one, or unset it where "
+        return [Problem("(passphrase)", f"{text}PULUMI_CONFIG_PASSPHRASE_FILE has one or a key service encrypts")]
+    file = environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")
+    if file and Path(file).is_file() and not Path(file).read_text().strip():
+        text = f"{file} is empty: everybody could read the stack's secrets. Write a passphrase into it"
         return [Problem("(passphrase)", text)]
     return []
 

@@ -4,10 +4,14 @@
 # Safe to kill at any moment: the data directory appears under its real name only when it is complete. Accounts and
 # passwords are set at every start from the Secret (--init-file, before the first connection is accepted), so a new
 # password is a restart and a database restored from elsewhere gets this stack's account.
+#
+# An account of a former opennebula:database.user is dropped: a record beside the data names those that a start has made
+# its own, written before the server makes them. Nobody else's are touched.
 set -eu
 
 DATA=/var/lib/mysql/data
 NEW=/var/lib/mysql/data.new
+ACCOUNTS=/var/lib/mysql/accounts
 INIT=/run/mysqld/accounts.sql
 
 say() { printf '%s mariadb-start: %s\n' "$(date -u +%FT%TZ)" "$*"; }
@@ -35,14 +39,33 @@ if [ ! -d "$DATA" ]; then
     mv "$NEW" "$DATA"
 fi
 
-# One statement a line: mariadbd silently drops what follows on the same line. The file lives in memory.
 umask 077
+if ! grep -qxF "$DATABASE_USER" "$ACCOUNTS" 2>/dev/null; then
+    { cat "$ACCOUNTS" 2>/dev/null || true; printf '%s\n' "$DATABASE_USER"; } >"$ACCOUNTS.new"
+    mv "$ACCOUNTS.new" "$ACCOUNTS"
+fi
+
+# In the schema of a GRANT `_` stands for any one character; elsewhere it stands for itself.
+# https://mariadb.com/kb/en/grant/#database-privileges
+granted=$(printf '%s' "$DATABASE_NAME" | sed 's/_/\\_/g')
+
+# One statement a line: mariadbd silently drops what follows on the same line. The file lives in memory.
 {
     printf "CREATE DATABASE IF NOT EXISTS \`%s\` CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;\n" "$DATABASE_NAME"
     printf "CREATE USER IF NOT EXISTS '%s'@'%%' IDENTIFIED BY '%s';\n" "$DATABASE_USER" "$password"
     printf "ALTER USER '%s'@'%%' IDENTIFIED BY '%s';\n" "$DATABASE_USER" "$password"
+    # At every level and of every schema: what an older start granted goes with it, unescaped or of a former database.name.
     printf "REVOKE ALL PRIVILEGES, GRANT OPTION FROM '%s'@'%%';\n" "$DATABASE_USER"
-    printf "GRANT ALL PRIVILEGES ON \`%s\`.* TO '%s'@'%%';\n" "$DATABASE_NAME" "$DATABASE_USER"
+    printf "GRANT ALL PRIVILEGES ON \`%s\`.* TO '%s'@'%%';\n" "$granted" "$DATABASE_USER"
+    while read -r account; do
+        case $account in
+        "$DATABASE_USER" | '' | *[!a-z0-9_]*) ;;
+        *)
+            say "dropping $account, the account of a former opennebula:database.user" >&2
+            printf "DROP USER IF EXISTS '%s'@'%%';\n" "$account"
+            ;;
+        esac
+    done <"$ACCOUNTS"
     printf "DELETE FROM mysql.global_priv WHERE User='';\n"
     printf "FLUSH PRIVILEGES;\n"
 } >"$INIT"

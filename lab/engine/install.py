@@ -37,7 +37,8 @@ def ensure_engine(report: Report = say) -> Path:
     if found is not None:
         version = _version(Path(found))
         if fits(version):
-            return Path(found).resolve().parent
+            # Not where a link leads: mise, asdf and snap have one to a program that goes by the name it is called by.
+            return Path(found).absolute().parent
         report(f"{found} is {version or 'no Pulumi CLI'}; this program is made for {VERSION}: using one of our own")
     built = CACHE / "tools" / TOOLS["pulumi"].key
     if built.is_dir():
@@ -56,7 +57,7 @@ _PLUGIN_LIMIT = 120  # seconds for one plugin: some 60 MB
 def ensure_official_plugins(engine: Path, report: Report = say) -> None:
     """Have the engine fetch the official plugins that are not installed. Tried once; a failure is remembered and said.
 
-    Deleting the state directory's `plugins-tried` file asks again.
+    Deleting the state directory's `plugins-tried` file asks again. Raises LabError when the engine cannot be started.
     """
     from lab.plugins.install import find_official
 
@@ -75,6 +76,12 @@ def ensure_official_plugins(engine: Path, report: Report = say) -> None:
             failure = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         except subprocess.TimeoutExpired:
             failure = f"no answer within {_PLUGIN_LIMIT} s"
+        except OSError as error:
+            raise LabError(
+                f"{command[0]} cannot be started",
+                cause=error.strerror or str(error),
+                fix="mend or remove the `pulumi` on PATH: without one, an engine of our own is used",
+            ) from None
         if failure:
             report(f"the official pulumi-resource-{name} {version} cannot be fetched: {failure[:200]}")
     STATE.mkdir(exist_ok=True)

@@ -67,7 +67,20 @@ def file_backend(directory: Path) -> str:
 
 
 def _passphrase(file: Path, found: Mapping[str, str]) -> dict[str, str]:
+    """In the engine's order: a PULUMI_CONFIG_PASSPHRASE that is set at all, blank or not, and only else the file.
+
+    Source: readPassphrase in pulumi 3.255 pkg/secrets/passphrase/manager.go.
+    """
     given = found.get("PULUMI_CONFIG_PASSPHRASE_FILE")
+    if "PULUMI_CONFIG_PASSPHRASE" in found:
+        if not found["PULUMI_CONFIG_PASSPHRASE"].strip():
+            then = "PULUMI_CONFIG_PASSPHRASE_FILE counts" if given else "one is generated into the state directory"
+            raise LabError(
+                "PULUMI_CONFIG_PASSPHRASE is empty",
+                cause="an empty passphrase encrypts nothing",
+                fix=f"set it to a passphrase, or unset it: then {then}",
+            )
+        return {"PULUMI_CONFIG_PASSPHRASE": found["PULUMI_CONFIG_PASSPHRASE"]}
     if given:
         if Path(given).is_file() and not Path(given).read_text().strip():
             raise LabError(
@@ -76,14 +89,6 @@ def _passphrase(file: Path, found: Mapping[str, str]) -> dict[str, str]:
                 fix="write a passphrase into it, or unset PULUMI_CONFIG_PASSPHRASE_FILE",
             )
         return {"PULUMI_CONFIG_PASSPHRASE_FILE": given}
-    if "PULUMI_CONFIG_PASSPHRASE" in found:
-        if not found["PULUMI_CONFIG_PASSPHRASE"].strip():
-            raise LabError(
-                "PULUMI_CONFIG_PASSPHRASE is empty",
-                cause="an empty passphrase encrypts nothing",
-                fix="set it to a passphrase, or unset it: then one is generated into the state directory",
-            )
-        return {"PULUMI_CONFIG_PASSPHRASE": found["PULUMI_CONFIG_PASSPHRASE"]}
     if not file.exists():
         draft = file.with_suffix(".new")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

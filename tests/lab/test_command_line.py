@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 from typing import Any
@@ -43,6 +44,24 @@ def test_any_other_failure_is_shown_alone(monkeypatch: pytest.MonkeyPatch, capsy
     assert command_line.main(["up"]) == 1
     captured = capsys.readouterr()
     assert captured.out == "" and "no cluster" in captured.err
+
+
+@pytest.mark.parametrize("command", ["refresh", "unlock"])
+def test_a_file_of_another_users_run_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """Root made the lab's state, and somebody else goes on."""
+    closed = PermissionError(errno.EACCES, "Permission denied", "/checkout/.state/bin")
+
+    def refused(_options: Any) -> None:
+        raise closed
+
+    monkeypatch.setattr(rehearsal, command, refused)
+    assert command_line.main([command]) == 1
+    assert "/checkout/.state/bin" in (told := capsys.readouterr().err) and "sudo" in told and "Traceback" not in told
+    closed.filename = None
+    with pytest.raises(PermissionError):
+        command_line.main([command])
 
 
 def test_make_help_names_the_commands_that_there_are() -> None:

@@ -105,3 +105,14 @@ def test_files_of_an_installed_opennebula_take_the_place_of_ours(tmp_path: Path)
     assert f"/{gem}" in _listing(debs.build("opennebula-rubygems", tree, tmp_path))
     assert all(f"/{other}" not in _listing(debs.build(package, tree, tmp_path)) for package in debs.packages())
     assert dict(debs.sources(tree)) != dict(debs.sources(None))
+
+
+def test_what_stays_the_stand_ins_is_known(tmp_path: Path) -> None:
+    ours = "etc/sudoers.d/opennebula"
+    kept = debs.kept(tmp_path)
+    assert ours in kept and "etc/cron.d/opennebula-node" in kept
+    assert kept == sorted(set(kept)), "each once, though two packages have it"
+    assert not any(name.endswith(".keep") for name in kept), "nothing that is installed for its own sake"
+    (tmp_path / ours).parent.mkdir(parents=True)
+    (tmp_path / ours).write_text("# the real one\n")
+    assert debs.kept(tmp_path) == [name for name in kept if name != ours]

@@ -85,3 +85,23 @@ def test_other_sources_go_to_another_place(
     postinst = sources / "opennebula-node-kvm" / "DEBIAN" / "postinst"
     postinst.write_text(postinst.read_text() + "# changed\n")
     assert repository.ensure_repository(None, root=cache).directory != archive.directory
+
+
+def test_what_a_tree_lacks_is_said_once(cache: Path, tmp_path: Path) -> None:
+    """`make up` asks twice: for the images' packages and for the hosts'."""
+    place = tmp_path / "etc/sudoers.d/opennebula"
+    place.parent.mkdir(parents=True)
+    place.write_text("# the real one\n")
+    lines: list[str] = []
+    repository.ensure_repository(tmp_path, lines.append, root=cache)
+    (line,) = lines
+    assert line.startswith(
+        f"hosts' packages: from the stand-in, because {tmp_path} lacks them: etc/cron.d/opennebula-node, "
+    )
+    assert "etc/sudoers.d/opennebula," not in line
+    assert "\n" not in line
+
+    repository.ensure_repository(None, lines.append, root=cache)
+    server = repository.Server(tree=tmp_path, version="7.4.0-1")
+    repository.ensure_repository(tmp_path, lines.append, root=cache, server=server)
+    assert [found for found in lines if "because" in found] == [line]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import kubernetes.config
 import pytest
 
 import lab.__main__ as main
@@ -151,6 +154,21 @@ def test_a_host_that_oned_does_not_have_is_missing(monkeypatch: pytest.MonkeyPat
     assert "make refresh" in told_of.value.fix
     whole["hosts"] = [item for item in found if item["state"] != "MISSING"]
     main._up(OPTIONS)
+
+
+def test_a_kubeconfig_of_somebody_else_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab's is root's alone."""
+    with pytest.raises(LabError, match="cannot be read") as told_of:
+        status._pods({"kubeconfig": str(tmp_path)}, "one")  # a directory: no file for root either
+    assert "Is a directory" in str(told_of.value)
+
+    def closed(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/kubeconfig")
+
+    monkeypatch.setattr(kubernetes.config, "new_client_from_config", closed)
+    with pytest.raises(LabError, match="/somewhere/kubeconfig cannot be read") as told_of:
+        status._pods({"kubeconfig": "/somewhere/kubeconfig"}, "one")
+    assert "Permission denied" in str(told_of.value) and "sudo" in told_of.value.fix
 
 
 def test_secrets_inside_a_value_are_left_out_as_well() -> None:

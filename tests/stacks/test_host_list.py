@@ -161,6 +161,20 @@ def test_each_host_once_across_hosts_and_groups() -> None:
     assert "10.0.0.23 is already hostGroups.a.addresses" in found["hostGroups.b.addresses"]
 
 
+def test_one_machine_under_two_names_is_told_whichever_of_them_has_the_address() -> None:
+    plain, aliased = host("kvm-1.example.com"), host("kvm1", address="KVM-1.example.com")
+    found = problems(hosts=[plain, aliased])
+    assert found["hosts[1].address"] == "KVM-1.example.com is already hosts[0].name; each host once"
+    found = problems(hosts=[aliased, plain])
+    assert found["hosts[1].name"] == "kvm-1.example.com is already hosts[0].address; each host once"
+    group = {"kind": "kvm", "members": "kvm-[001-003]"}
+    found = problems(FILE, hosts=[host("x-1", address="kvm-002")], hostGroups={"a": group}, hostKeysFile="pins/a")
+    assert found["hostGroups.a.members"] == "kvm-002 is already hosts[0].address; each host once"
+    assert settings(hosts=[plain, aliased | {"port": 2222}]), "another port behind one address is another machine"
+    found = problems(hosts=[plain, plain])
+    assert found == {"hosts[1].name": "kvm-1.example.com is already hosts[0]; each host once"}
+
+
 def test_a_thousand_hosts_in_one_group() -> None:
     group = {"kind": "kvm", "members": "kvm-[0001-1000]", "addresses": "10.0.0.0/16"}
     found = settings(

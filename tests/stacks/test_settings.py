@@ -184,6 +184,11 @@ def test_an_empty_passphrase_is_refused(tmp_path: Any) -> None:
     assert passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": " \t\n"})
     assert passphrase_problems({"PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)})
     assert not passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": "a"})
+    assert not passphrase_problems({"PULUMI_CONFIG_PASSPHRASE": "a", "PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)})
+    empty.write_text("a good one\n")
+    both = {"PULUMI_CONFIG_PASSPHRASE": "", "PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)}
+    assert "PULUMI_CONFIG_PASSPHRASE is empty" in str(passphrase_problems(both)), "the engine takes it before the file"
+    assert not passphrase_problems({"PULUMI_CONFIG_PASSPHRASE_FILE": str(empty)})
     assert not passphrase_problems({})
 
 
@@ -214,6 +219,30 @@ def test_a_host_is_not_named_as_everybody_names_himself(name: str) -> None:
     host = {"name": name, "kind": "kvm", "hostKey": HOST_KEY, "address": "10.0.0.5"}
     assert "oned's pod would find itself there" in problems(hosts=[host])["hosts[0].name"]
     parse(config() | {"hosts": json.dumps([host | {"name": f"{name}.example"}])})
+
+
+@pytest.mark.parametrize(
+    "address", ["10.0.0.256", "10.0.0", "10.1.2.3.4", "10.0.0.011", "0x0a000001", "10.0.0.0x5", "kvm.example.0X", "12"]
+)
+def test_what_programs_take_for_a_number_is_no_address(address: str) -> None:
+    """A resolver reads 10.0.0 as 10.0.0.0, and 0x0a000001 as 10.0.0.1, before it asks anybody."""
+    found = problems(hosts=[host("kvm-1", address=address)], monitoring={"address": address})
+    assert "ends in a number" in found["hosts[0].address"]
+    assert "ends in a number" in found["monitoring.address"]
+    found = problems(hosts=[host(address)])
+    assert "ends in a number" in found["hosts[0].name"], "without an address the name is it"
+    parse(config() | {"hosts": json.dumps([host(address, address="10.0.0.5")])})
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5", "kvm-1", "kvm1.example", "1.kvm.example", "10.0.0.5.example", "0xkvm"])
+def test_addresses_and_names_of_hosts_are_accepted(address: str) -> None:
+    parse(config() | {"hosts": json.dumps([host("kvm-1", address=address)])})
+
+
+@pytest.mark.parametrize("address", ["localhost", "LocalHost", "a.localhost", "ip6-loopback", "127.0.0.1", "0.0.0.0"])
+def test_a_host_is_not_where_everybody_finds_himself(address: str) -> None:
+    found = problems(hosts=[host("kvm-1", address=address)], network={"hypervisors": ["0.0.0.0/1"]})
+    assert "whoever" in found["hosts[0].address"]
 
 
 @given(st.text(min_size=1, max_size=70))

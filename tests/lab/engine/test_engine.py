@@ -36,6 +36,31 @@ def test_only_the_pinned_minor_version_fits(version: str | None, good: bool) -> 
     assert install.fits(version) == good
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_an_engine_behind_a_dispatcher_is_found_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    """mise, asdf and snap have a link `pulumi` to one program that goes by the name under which it is called."""
+    (tmp_path / "shims").mkdir()
+    dispatcher = tmp_path / "dispatcher"
+    dispatcher.write_text(f"#!/bin/sh\ncase ${{0##*/}} in pulumi) echo {install.VERSION} ;; *) exit 1 ;; esac\n")
+    dispatcher.chmod(0o755)
+    (tmp_path / "shims" / "pulumi").symlink_to(dispatcher)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{'shims' if relative else tmp_path / 'shims'}:/usr/bin:/bin")
+    engine = install.ensure_engine()
+    assert engine == tmp_path / "shims"
+    assert install._version(engine / "pulumi") == install.VERSION
+
+
+def test_an_engine_that_cannot_be_started_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "STATE", tmp_path / "state")
+    monkeypatch.setattr("lab.plugins.install.find_official", lambda *_: None)
+    with pytest.raises(LabError, match=f"{tmp_path}/pulumi cannot be started"):
+        install.ensure_official_plugins(tmp_path, lambda _line: None)
+    assert not (tmp_path / "state" / "plugins-tried").exists(), "nothing was tried"
+
+
 def test_a_release_with_another_checksum_is_not_unpacked(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="not the pinned one"):
         install.unpack_release(b"something else", tmp_path)
@@ -74,6 +99,18 @@ def test_an_empty_passphrase_is_refused(state: Path) -> None:
     empty.write_text("\n")
     with pytest.raises(LabError, match="empty"):
         environment(PULUMI_CONFIG_PASSPHRASE_FILE=str(empty))
+
+
+def test_a_passphrase_that_the_engine_takes_first_is_looked_at_first(state: Path) -> None:
+    """The engine asks for the file only where PULUMI_CONFIG_PASSPHRASE is not set at all."""
+    file = state.parent / "passphrase"
+    file.write_text("a good one\n")
+    with pytest.raises(LabError, match="PULUMI_CONFIG_PASSPHRASE is empty") as told:
+        environment(PULUMI_CONFIG_PASSPHRASE=" ", PULUMI_CONFIG_PASSPHRASE_FILE=str(file))
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE counts" in told.value.fix
+    file.write_text("\n")
+    taken = environment(PULUMI_CONFIG_PASSPHRASE="x", PULUMI_CONFIG_PASSPHRASE_FILE=str(file))
+    assert taken["PULUMI_CONFIG_PASSPHRASE"] == "x" and "PULUMI_CONFIG_PASSPHRASE_FILE" not in taken
 
 
 def test_its_own_backend_writes_nothing_that_a_killed_engine_leaves_half(state: Path) -> None:

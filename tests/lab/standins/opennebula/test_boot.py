@@ -44,7 +44,7 @@ def test_the_first_boot(oned: LocalOned, database: MariaDb) -> None:
     found = re.fullmatch(r"serveradmin:([0-9a-f]{64})\n", secrets.pop())
     assert found
     assert [mode(oned.auth / name) for name in (*CREDENTIALS, "one_key")] == [0o600] * 6
-    assert re.fullmatch(r"[0-9a-f]{64}\n", (oned.auth / "one_key").read_text())
+    assert re.fullmatch(r"[0-9a-f]{64}", (oned.auth / "one_key").read_text())
     hashes = {row[0]: row[1] for row in database.sql(
         "SELECT oid, ExtractValue(body, '/USER/PASSWORD') FROM opennebula.user_pool;")}  # fmt: skip
     assert hashes == {

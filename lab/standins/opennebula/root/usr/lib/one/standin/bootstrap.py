@@ -41,7 +41,7 @@ class BootstrapError(RuntimeError):
 
 
 def load_key(locations: Locations) -> str:
-    """The master key, made at the first start (0600).
+    """The master key, made at the first start (0600, no newline at its end, unlike the `*_auth` files: seen on 7.4.0).
 
     :raises BootstrapError: when it can neither be read nor made.
     """
@@ -49,7 +49,7 @@ def load_key(locations: Locations) -> str:
     try:
         if not path.exists():
             locations.auth.mkdir(mode=0o700, exist_ok=True)
-            _create(path, random_password() + "\n")
+            _create(path, random_password())
         return path.read_text().strip()
     except OSError:
         raise BootstrapError("Could not load nebula master key file.") from None
