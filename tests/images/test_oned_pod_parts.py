@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -317,6 +318,32 @@ def background() -> Iterator[Callable[..., Path]]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def test_the_keeper_streams_what_the_scheduler_of_7_logs(oned: Place, background: Callable[..., Path]) -> None:
+    """By the stand-in's own placement, whose log has the real one's name."""
+    oned.program("curl", "exit 7")
+    output = background(oned, "keeper")
+    installed = oned.root / "installed"
+    installed.mkdir()
+    for name, target in (
+        *(("etc", STANDIN / "etc/one"), ("lib", STANDIN / "usr/lib/one")),
+        ("var", oned.root / "log"),
+    ):
+        (installed / name).symlink_to(target)
+    pools = "<X><VM_POOL><VM><ID>7</ID></VM></VM_POOL><HOST_POOL/><DATASTORE_POOL/></X>"
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, STANDIN / "var/lib/one/remotes/scheduler/rank/place"],
+            input=b64encode(pools.encode()),
+            env={"ONE_LOCATION": str(installed), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stdout == b"<PLAN><ID>-1</ID></PLAN>\n", done.stderr
+        assert oned.read("log/rank_sched.log").count("VM 7: ") == 1, "each call begins the file anew"
+    assert _until(lambda: "[SCHED][I]: VM 7: " in output.read_text()), output.read_text()
 
 
 MANAGER = """
