@@ -5,7 +5,8 @@
 #   VERSION=6.10                              the release that the lab rehearses
 #   OPENNEBULA_ROOT=DIR                       the lab's images and packages from an installed OpenNebula
 #   REGISTRY=… VERSION=7.4.0 FINGERPRINT=…    `make images`: build the control plane's images; VERSION is a release or one
-#                                             of its updates here. Optional: KEY_FILE BASE REPOSITORY TOOL
+#                                             of its updates here. Optional: KEY_FILE BASE REPOSITORY AUTH TOOL; AUTH=FILE is
+#                                             REPOSITORY's login as apt's auth.conf has it (machine … login … password …)
 #   HOST=… GROUP=… PORT=… STACK=… WRITE=1     `make pin`: print SSH host keys for review, and with WRITE=1 pin the new ones;
 #                                             IDENTITY=FILE is the key that the bastion lets in
 #   JSON=1                                    `make status` as one JSON object
@@ -26,7 +27,7 @@ PACK_STAMP := policy/$(VENV)/.installed
 export PARTS HOSTS VERSION KEY CLUSTER STACK KUBECONFIG OPENNEBULA_ROOT JSON ONELAB_CACHE
 export HOST GROUP PORT WRITE IDENTITY
 export FAULTS SEED
-export FINGERPRINT KEY_FILE BASE REPOSITORY TOOL
+export FINGERPRINT KEY_FILE BASE REPOSITORY AUTH TOOL
 
 .PHONY: help pin secret up refresh status down images packages test test-fast test-engine test-faults bench lint format unlock
 

@@ -176,6 +176,7 @@ class Oned(pulumi.ComponentResource):
                 pod_template(
                     OnedPod(
                         image=args.image,
+                        release=args.version.value,
                         image_pull_policy=args.image_pull_policy,
                         image_pull_secrets=args.image_pull_secrets,
                         service_account=account.metadata.name,

@@ -45,6 +45,7 @@ class OnedPod:
     """Names of the objects that the pod mounts, and the few plain values that shape it."""
 
     image: str
+    release: str  # such as 7.4, which the image's oned must be of
     image_pull_policy: str
     image_pull_secrets: tuple[str, ...]
     service_account: pulumi.Input[str]
@@ -119,6 +120,7 @@ def _container(pod: OnedPod, name: str, script: str, resources: Manifest) -> Man
 def _prepare(pod: OnedPod) -> Manifest:
     return {
         **_container(pod, "prepare", "prepare", SMALL),
+        "env": [{"name": "RELEASE", "value": pod.release}],
         "volumeMounts": [
             mount("home", "/mnt/home"),
             mount("etc", "/mnt/etc"),

@@ -3,7 +3,8 @@
 One image a daemon, from `images/Containerfile` and OpenNebula's own packages; what it prints at the end goes into the
 stack's `opennebula:images`. Everything that can be wrong is looked at before the first step: the version, the tool, the
 key and its fingerprint, the entrypoints. Nothing is pushed unless `--push` says so; how to log in to a registry is the
-tool's own matter, and no credential passes through here.
+tool's own matter. The login of an apt repository is a file that the tool mounts where apt runs (a build secret): its
+contents are in no argument, log, layer or history.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lab.errors import LabError
 
 HERE = Path(__file__).resolve().parent
 TOOLS = ("buildah", "docker")
+SECRET = "apt-auth"  # the build secret's name in the Containerfile
 KEY_URL = "https://downloads.opennebula.io/repo/repo2.key"
 _KEY_LIMIT = 30  # seconds
 _BUILD_LIMIT = 3600  # seconds, of which a slow mirror takes the most
@@ -47,7 +49,10 @@ _BASE = re.compile(r"[a-z0-9.:/_-]+(:[A-Za-z0-9_][A-Za-z0-9._-]*|@sha256:[0-9a-f
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What shall be built. `key` is the armored text; None leaves a value to the Containerfile's default."""
+    """What shall be built. `key` is the armored text; None leaves a value to the Containerfile's default.
+
+    `auth` is the path of a file as apt_auth.conf(5) describes it, with the login that `repository` asks for.
+    """
 
     registry: str
     version: str
@@ -57,6 +62,7 @@ class Request:
     tool: str
     base: str | None = None
     repository: str | None = None
+    auth: str | None = None
     revision: str | None = None  # another word than before installs OpenNebula's packages again
     options: tuple[str, ...] = ()  # further words for the tool, before its subcommand
     build_options: tuple[str, ...] = ()
@@ -137,6 +143,7 @@ def _arguments(request: Request) -> Iterator[LabError]:
             cause="two builds would start from different systems",
             fix="BASE=debian:12.15-slim@sha256:…",
         )
+    yield from _login(request)
     if not request.fingerprint:
         yield LabError(
             "FINGERPRINT is missing: the packages' key is taken only with it",
@@ -147,6 +154,32 @@ def _arguments(request: Request) -> Iterator[LabError]:
             "FINGERPRINT must be the full fingerprint of the packages' key: 40 hex digits",
             fix="take it from a second source, not from where the key came from",
         )
+
+
+def _login(request: Request) -> Iterator[LabError]:
+    """What REPOSITORY and AUTH hold is never repeated, not even a path that may be a token: it would end in a log."""
+    if request.repository is not None and "@" in request.repository:
+        authority = re.split("[/?#]", request.repository.partition("://")[2])[0]
+        host = authority.rpartition("@")[2] if "@" in authority else "HOST"
+        yield LabError(
+            "REPOSITORY has a login in it, before the @",
+            cause="it would stand in the history and in a layer of every image",
+            fix=f"REPOSITORY without it, and AUTH=FILE with a FILE that says: machine {host} login … password …",
+        )
+    if request.auth is None:
+        return
+    fix = "AUTH=FILE with a FILE as apt's auth.conf: machine enterprise.opennebula.io login … password …"
+    path = Path(request.auth).absolute()
+    try:
+        words = path.read_text().split()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        yield LabError(f"AUTH is no file that can be read: {why}", fix=fix)
+        return
+    if missing := [word for word in ("machine", "login", "password") if word not in words]:
+        yield LabError(f"the file of AUTH has no {' and no '.join(missing)}", fix=fix)
+    if set(',"') & set(str(path)):
+        yield LabError("AUTH is a path with a comma or a quote, which buildah and docker cut", fix="another path")
 
 
 def _not_installed(tool: str) -> Iterator[LabError]:
@@ -207,6 +240,8 @@ def command(request: Request, target: str, context: Path) -> list[str]:
     words += ["--file", str(context / "Containerfile"), "--target", target, "--tag", request.reference(target)]
     for name, value in arguments.items():
         words += ["--build-arg", f"{name}={value}"]
+    if request.auth is not None:
+        words += ["--secret", f"id={SECRET},src={Path(request.auth).absolute()}"]
     return [*words, str(context)]
 
 
@@ -230,7 +265,15 @@ def prepared(key: str) -> Iterator[Path]:
 
 def _run(words: Sequence[str], what: str, fix: str = "run it again; the tool's own words are above") -> None:
     try:
-        done = subprocess.run(words, stderr=subprocess.PIPE, text=True, timeout=_BUILD_LIMIT, check=False)
+        done = subprocess.run(
+            words,
+            # docker before 23 builds without BuildKit unless it is told so, and then knows no mounts of secrets.
+            env=os.environ | {"DOCKER_BUILDKIT": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=_BUILD_LIMIT,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise LabError(f"{what}: not done in {_BUILD_LIMIT} s", fix="check the package mirror") from None
     if done.returncode != 0:
@@ -260,6 +303,7 @@ def _request(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[Requ
     parser.add_argument("--key", default=environ.get("KEY_FILE"), help=f"armored key; $KEY_FILE, or {KEY_URL}")
     parser.add_argument("--base", default=environ.get("BASE"), help="Debian 12 image to start from; $BASE")
     parser.add_argument("--repository", default=environ.get("REPOSITORY"), help="apt repository; $REPOSITORY")
+    parser.add_argument("--auth", default=environ.get("AUTH"), help="its login, as apt's auth.conf has it; $AUTH")
     parser.add_argument("--tool", default=environ.get("TOOL"), choices=TOOLS, help="$TOOL; buildah if it is there")
     parser.add_argument("--target", action="append", help="only this daemon; may be repeated")
     parser.add_argument("--push", action="store_true", help="push the images when all are built")
@@ -277,6 +321,7 @@ def _request(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[Requ
         tool=tool,
         base=found.base or None,
         repository=found.repository or None,
+        auth=found.auth or None,
     )
     _refuse([*wrong, *_arguments(request)])
     request = replace(request, key=key_text(found.key or None), targets=request.targets or targets(request.version))

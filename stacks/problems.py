@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -36,6 +37,7 @@ from components.mariadb import memory_bytes
 from components.monitoring import Exposure
 from components.naming import (
     FIREEDGE,
+    ONED,
     ONEFLOW,
     ONEGATE,
     PROJECT,
@@ -157,6 +159,26 @@ def _images(settings: StackSettings, _secrets: Given) -> Iterator[Problem]:
             continue  # its own rules say so
         if enabled and getattr(settings.images, daemon) is None:
             text = f"is required while {daemon} is enabled; name its image, or set {daemon}: {{enabled: false}}"
+            yield Problem(f"images.{daemon}", text)
+        elif enabled:
+            yield from _tag(settings, daemon)
+    yield from _tag(settings, ONED)
+
+
+def _tag(settings: StackSettings, daemon: str) -> Iterator[Problem]:
+    """An image whose tag plainly begins with another release. What no tag says, the image's own oned does (images/oned/prepare).
+
+    A digest alone decides what is pulled, so a tag beside it is left alone.
+    """
+    image: str = getattr(settings.images, daemon)
+    name = image.rsplit("/", 1)[-1]
+    tag = "" if "@" in name else name.partition(":")[2]
+    for other in RELEASES:
+        if other != settings.version and re.match(rf"{re.escape(other)}(?![0-9])", tag):
+            text = (
+                f"is of OpenNebula {other} by its tag {tag}, but version is {settings.version}: "
+                f'name an image of {settings.version}, or set version: "{other}"'
+            )
             yield Problem(f"images.{daemon}", text)
 
 

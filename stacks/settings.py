@@ -149,7 +149,9 @@ class ApiSettings(Section):
 class StackSettings(Section):
     """All that an operator decides for one environment, as written in Pulumi.<stack>.yaml."""
 
-    version: Version = Field(default=Version.V7_4, description="OpenNebula release: 7.4, or 6.10 (LTS)")
+    version: Version = Field(
+        default=Version.V7_4, description="OpenNebula release, which the images must be of: 7.4, or 6.10 (LTS)"
+    )
     tier: Tier = Field(default=Tier.SMALL, description="sizing: small (10 hosts), medium (100), large (1,000)")
     kubernetes: KubernetesSettings = KubernetesSettings()
     scheduling: SchedulingSettings = SchedulingSettings()

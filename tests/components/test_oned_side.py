@@ -134,6 +134,12 @@ def test_the_first_boots_files_come_from_the_table() -> None:
         assert {environment(found[name])["AUTH_SERVICES"] for name in ("oned", "keeper")} == {names}
 
 
+@pytest.mark.parametrize("version", list(Version))
+def test_the_pod_is_told_which_release_its_image_must_be_of(version: Version) -> None:
+    (prepare,) = [c for c in pod(oned(version=version))["initContainers"] if c["name"] == "prepare"]
+    assert environment(prepare) == {"RELEASE": version.value}
+
+
 def test_keys_that_6_10_does_not_know_are_not_written() -> None:
     graph = oned(**V6)
     assert "MASTER_ONED_GRPC" not in config(graph)["oned.conf"]

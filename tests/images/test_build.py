@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in build.TOOLS:
         script = place / name
         script.write_text(
-            f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >>"{tmp_path}/calls"\n'
+            f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >>"{tmp_path}/calls"\necho "$DOCKER_BUILDKIT" >"{tmp_path}/buildkit"\n'
             f'for last; do :; done\nif [ -d "$last" ]; then (cd "$last" && find . -type f | sort) >"{tmp_path}/context"; fi\n'
             f'if [ -e "{tmp_path}/fail" ]; then echo "step 3: no such package" >&2; exit 7; fi\n'
         )
@@ -74,7 +75,13 @@ def test_every_target_ends_as_a_user_without_rights_under_tini() -> None:
 def test_nothing_is_copied_but_entrypoints() -> None:
     copied = re.findall(r"^COPY (?:--from=\S+ )?(.+) \S+$", CONTAINERFILE, re.MULTILINE)
     assert {word.rstrip("/") for line in copied for word in line.split()} == {
-        *("packaging/keyring.sh", "packaging/install.sh", "repository.asc", "/build/opennebula.gpg"),
+        *(
+            "packaging/keyring.sh",
+            "packaging/install.sh",
+            "packaging/source.sh",
+            "repository.asc",
+            "/build/opennebula.gpg",
+        ),
         *("oned", "service", "fireedge", "oneflow", "onegate", "sunstone"),
     }
     assert "opennebula-migration" not in CONTAINERFILE
@@ -96,6 +103,111 @@ def test_the_tool_gets_the_target_its_name_and_the_arguments(tools: Path) -> Non
     ):
         assert word in calls[0]
     assert "BASE" not in " ".join(build.command(request(), "oned", Path("/x")))
+
+
+MARKER = "token-7f3a9c"
+LOGIN = f"machine enterprise.opennebula.io\nlogin customer\npassword {MARKER}\n"
+
+
+def test_a_login_is_a_file_that_the_tool_mounts_and_nothing_else(
+    tools: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tools / "auth.conf").write_text(LOGIN)
+    monkeypatch.chdir(tools)
+    monkeypatch.setenv("AUTH", "auth.conf")
+    monkeypatch.setenv("REPOSITORY", "https://enterprise.opennebula.io/repo/7.4/Debian/12")
+    (tools / "key.asc").write_text(ARMORED)
+    words = ["registry.example/one", "7.4", "--key", str(tools / "key.asc"), "--fingerprint", FINGERPRINT]
+    for tool in build.TOOLS:
+        assert build.main([*words, "--tool", tool]) == 0
+        assert (tools / "buildkit").read_text() == "1\n", "docker 20.10 of Debian 12 mounts no secret without"
+    calls = (tools / "calls").read_text().splitlines()
+    assert len(calls) == 2 * len(ALL)
+    assert all(f"--secret id=apt-auth,src={tools}/auth.conf " in call for call in calls)
+    (tools / "fail").touch()
+    assert build.main(words) == 1
+    said = capfd.readouterr()
+    assert MARKER not in said.out + said.err + (tools / "calls").read_text()
+    with build.prepared(ARMORED) as context:
+        assert not any(MARKER in path.read_text() for path in context.rglob("*") if path.is_file())
+
+
+def test_no_login_no_mount() -> None:
+    assert "--secret" not in build.command(request(), "oned", Path("/x"))
+
+
+def test_every_step_that_uses_apt_may_have_the_login_and_none_needs_it() -> None:
+    steps = re.findall(r"^RUN ((?:.*\\\n)*.*)$", CONTAINERFILE, re.MULTILINE)
+    mount = f"--mount=type=secret,id={build.SECRET},target=/etc/apt/auth.conf.d/build.conf,required=false "
+    with_apt = [step for step in steps if "install.sh" in step or "keyring.sh" in step]
+    assert len(with_apt) == 9
+    for step in steps:
+        assert step.startswith(mount) is (step in with_apt), step
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        (f"https://{MARKER}@enterprise.opennebula.io/repo/7.4/Debian/12", "enterprise.opennebula.io"),
+        (f"https://customer:{MARKER}@mirror.example:8443/one", "mirror.example:8443"),
+        (f"https://customer:half/{MARKER}@mirror.example/one", "HOST"),
+        (f"https://mirror.example/one@{MARKER}", "HOST"),
+        (f"customer@{MARKER}", "HOST"),
+    ],
+)
+def test_a_repository_with_a_login_is_refused_without_repeating_it(tools: Path, url: str, host: str) -> None:
+    with pytest.raises(LabError) as caught:
+        build.build(request(repository=url))
+    said = str(caught.value)
+    assert "REPOSITORY has a login in it" in said and f"AUTH=FILE with a FILE that says: machine {host} login" in said
+    assert MARKER not in said
+    assert not (tools / "calls").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        (MARKER, None, "AUTH is no file that can be read: No such file"),
+        ("auth.conf", f"deb https://{MARKER}@enterprise.opennebula.io", "has no machine and no login and no password"),
+        ("auth.conf", f"machine enterprise.opennebula.io login {MARKER}", "has no password"),
+        ("a,b.conf", LOGIN, "with a comma or a quote"),
+        ('a"b.conf', LOGIN, "with a comma or a quote"),
+    ],
+)
+def test_a_login_that_apt_could_not_use_is_refused(tools: Path, name: str, text: str | None, words: str) -> None:
+    if text is not None:
+        (tools / name).write_text(text)
+    with pytest.raises(LabError) as caught:
+        build.build(request(auth=str(tools / name)))
+    assert words in str(caught.value) and MARKER not in str(caught.value)
+    assert not (tools / "calls").exists()
+
+
+def source(tmp_path: Path, repository: str) -> subprocess.CompletedProcess[str]:
+    """The step that writes apt's list, run as it is but for the path."""
+    script = (HERE / "packaging/source.sh").read_text().replace("/etc/apt/sources.list.d", str(tmp_path))
+    words = ["sh", "-c", script, "source.sh", repository, "stable", "opennebula"]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_containerfile_alone_refuses_a_login_too(tmp_path: Path) -> None:
+    """Somebody may call buildah without the module."""
+    done = source(tmp_path, f"https://{MARKER}@enterprise.opennebula.io/repo/7.4/Debian/12")
+    assert done.returncode == 1 and "--secret id=apt-auth,src=FILE" in done.stderr
+    assert MARKER not in done.stdout + done.stderr and list(tmp_path.iterdir()) == []
+    assert source(tmp_path, "https://enterprise.opennebula.io/repo/7.4/Debian/12").returncode == 0
+    assert (tmp_path / "opennebula.list").read_text() == (
+        "deb [signed-by=/etc/apt/keyrings/opennebula.gpg] https://enterprise.opennebula.io/repo/7.4/Debian/12 stable opennebula\n"
+    )
+
+
+def test_make_hands_every_word_of_the_images_on() -> None:
+    makefile = (HERE.parent / "Makefile").read_text()
+    (exported,) = re.findall(r"^export (FINGERPRINT .*)$", makefile, re.MULTILINE)
+    asked = re.findall(r'environ\.get\("([A-Z_]+)"\)', (HERE / "build.py").read_text())
+    assert set(exported.split()) == set(asked)
+    head = makefile.partition("\n\n")[0]
+    assert all(word in head for word in asked)
 
 
 def test_the_context_has_nothing_else_of_the_checkout(tools: Path) -> None:

@@ -10,9 +10,13 @@ import re
 import shutil
 import subprocess
 import tarfile
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -36,6 +40,7 @@ TARGETS = build.targets("6.10")
 START = dict.fromkeys(TARGETS, "/usr/local/libexec/one/start") | {"oned": "/usr/local/libexec/one/oned-start"}
 # A private key with its contents, a session string of a file under .one.
 SECRET = re.compile(rb"PRIVATE KEY-----\s+[A-Za-z0-9+/=]{20}|^(one|server)admin:\S{8}", re.MULTILINE)
+MARKER = "token-7f3a9c"
 ACCOUNTS = ("passwd", "shadow", "group", "gshadow", "subuid", "subgid")
 
 
@@ -336,6 +341,61 @@ def refused(tool: Buildah, **changes: Any) -> str:
     with build.prepared(request.key) as context, pytest.raises(LabError) as caught:
         tool.run(build.command(request, "oned", context)[1:], "the image")
     return str(caught.value)
+
+
+@pytest.fixture
+def guarded() -> Iterator[str]:
+    """The archive behind a name and a password, as OpenNebula's enterprise repository is; its URL."""
+    wanted = "Basic " + b64encode(f"customer:{MARKER}".encode()).decode()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers.get("Authorization") == wanted:
+                super().do_GET()
+            else:
+                self.send_error(401)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    place = str(containerfile.archive(SOURCE).directory)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=place)) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_no_login_of_the_repository_is_inside(tool: Buildah, guarded: str, tmp_path: Path) -> None:
+    with (tool.place / "apt.conf").open("a") as settings:
+        settings.write('Acquire::http::Proxy::127.0.0.1 "DIRECT";\n')
+    assert "401" in refused(tool, repository=guarded)
+    auth = tmp_path / "auth.conf"
+    auth.write_text(f"machine {guarded}\nlogin customer\npassword {MARKER}\n")
+    auth.chmod(0o600)
+    found = replace(request_for("oned", tool), registry="localhost/login", repository=guarded, auth=str(auth))
+    build.check(found)
+    with build.prepared(found.key) as context:
+        words = build.command(found, "oned", context)
+        said = tool.run(words[1:], "the image")
+    log = (paths.CACHE / "logs" / "buildah.log").read_text()
+    assert MARKER not in said + log + " ".join(words)
+    base = images.base(SOURCE).layers
+    config, layers = tool.export(found.reference("oned"), base)
+    assert MARKER.encode() not in config and guarded.encode() in config, "that is what history keeps"
+    known = {layer.digest for layer in base}
+    made = [layer for layer in layers if layer.digest not in known]
+    assert made != []
+    for layer in made:
+        assert MARKER.encode() not in layer.path.read_bytes()
+        with tarfile.open(layer.path) as tar:
+            assert not [name for name in tar.getnames() if "auth.conf.d/" in name], "not even an empty file"
+
+
+def test_the_recipe_itself_refuses_a_login_in_the_repository(tool: Buildah) -> None:
+    url = f"https://customer:{MARKER}@enterprise.opennebula.io/repo/6.10/Debian/12"
+    assert "REPOSITORY has a login in it" in refused(tool, repository=url)
 
 
 def test_a_repository_of_another_version_is_refused(tool: Buildah) -> None:

@@ -6,17 +6,21 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from components.domain import Version
 from components.drivers import KvmSettings, LxcSettings, kvmrc, lxcrc
 from components.network_drivers import NetworkDriverSettings, text
 from components.oned_conf import parse, render
 from components.scheduler import SchedulerSettings, rank_entries, sched_entries
+from lab.images import STANDIN
 
 IMAGES = Path(__file__).resolve().parents[2] / "images"
 # Longer paths first: each is replaced where it stands.
@@ -77,7 +81,8 @@ class Place:
         return (self.root / name).read_text()
 
     def environment(self, **more: str) -> dict[str, str]:
-        return {"PATH": f"{self.root}/bin:{os.environ['PATH']}", "ROOT": str(self.root), **more}
+        path = f"{self.root}/bin:{os.environ['PATH']}"
+        return {"PATH": path, "ROOT": str(self.root), "RELEASE": "7.4", "AUTH_SERVICES": "sunstone oneflow", **more}
 
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -185,6 +190,66 @@ def test_prepare_says_when_the_image_is_none_of_opennebula(oned: Place) -> None:
     assert "no /" in oned.read("termination-log") and "monitord.conf" in oned.read("termination-log")
 
 
+REAL = (
+    "echo 'Copyright 2002-2026, OpenNebula Project, OpenNebula Systems'; echo\n"
+    "echo 'OpenNebula {} (9128a58e) is distributed and licensed for use under the terms of the'\n"
+    "echo 'Apache License, Version 2.0 (http://www.apache.org/licenses/LICENSE-2.0).'"
+)
+REHEARSAL = "echo 'OpenNebula {} rehearsal stand-in'; echo 'Not OpenNebula: a rehearsal'"
+
+
+def touched(place: Place) -> list[Path]:
+    return [path for name in ("mnt/home", "mnt/etc") for path in (place.root / name).rglob("*")]
+
+
+@pytest.mark.parametrize("form", [REAL, REHEARSAL], ids=["real", "stand-in"])
+@pytest.mark.parametrize(
+    ("release", "version", "fits"),
+    [
+        *(("7.4", version, True) for version in ("7.4.0", "7.4.2", "7.4.0.1", "7.4")),
+        *(("6.10", version, True) for version in ("6.10.5", "6.10.5.1")),
+        *(("7.4", version, False) for version in ("6.10.5", "6.10.5.1", "7.40.0", "7.3.90", "17.4.0")),
+        *(("6.10", version, False) for version in ("7.4.0", "6.1.0", "6.100.0")),
+    ],
+)
+def test_prepare_takes_an_image_of_its_release_only(
+    oned: Place, form: str, release: str, version: str, fits: bool
+) -> None:
+    oned.program("oned", form.format(version))
+    done = oned.run("prepare", RELEASE=release)
+    assert (done.returncode == 0) is fits, done.stderr
+    if fits:
+        assert f"remotes of OpenNebula {version} to the home volume" in done.stdout
+    else:
+        assert oned.read("termination-log").startswith(
+            f"the image has OpenNebula {version}, but opennebula:version is {release}. Next: set opennebula:images.oned "
+        )
+        assert touched(oned) == [], "neither home nor database of the other release has seen it"
+
+
+@pytest.mark.parametrize("version", list(Version))
+def test_prepare_takes_the_labs_own_images(oned: Place, version: Version) -> None:
+    shown = f"import sys; sys.path.insert(0, '{STANDIN / 'usr/lib/one'}'); from standin import BANNER; print(BANNER)"
+    oned.program("oned", f'ONE_STANDIN_VERSION={version} PYTHONDONTWRITEBYTECODE=1 exec {sys.executable} -c "{shown}"')
+    done = oned.run("prepare", RELEASE=version.value)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("body", ["echo 'oned: error while loading shared libraries' >&2; exit 127", "exit 0"])
+def test_prepare_takes_no_image_whose_oned_does_not_tell_its_version(oned: Place, body: str) -> None:
+    oned.program("oned", body)
+    assert oned.run("prepare").returncode == 1
+    said = oned.read("termination-log")
+    assert "does not tell its version" in said and ("shared libraries" in said) is ("shared" in body)
+    assert touched(oned) == []
+
+
+def test_prepare_needs_to_know_the_release(oned: Place) -> None:
+    done = oned.run("prepare", RELEASE="")
+    assert done.returncode != 0 and "RELEASE" in done.stderr
+    assert touched(oned) == []
+
+
 def test_the_pods_ssh_knows_the_way_back_first(oned: Place) -> None:
     assert oned.run("prepare").returncode == 0
     lines = oned.read("mnt/home/.ssh/config").splitlines()
@@ -253,6 +318,32 @@ def background() -> Iterator[Callable[..., Path]]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def test_the_keeper_streams_what_the_scheduler_of_7_logs(oned: Place, background: Callable[..., Path]) -> None:
+    """By the stand-in's own placement, whose log has the real one's name."""
+    oned.program("curl", "exit 7")
+    output = background(oned, "keeper")
+    installed = oned.root / "installed"
+    installed.mkdir()
+    for name, target in (
+        *(("etc", STANDIN / "etc/one"), ("lib", STANDIN / "usr/lib/one")),
+        ("var", oned.root / "log"),
+    ):
+        (installed / name).symlink_to(target)
+    pools = "<X><VM_POOL><VM><ID>7</ID></VM></VM_POOL><HOST_POOL/><DATASTORE_POOL/></X>"
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, STANDIN / "var/lib/one/remotes/scheduler/rank/place"],
+            input=b64encode(pools.encode()),
+            env={"ONE_LOCATION": str(installed), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stdout == b"<PLAN><ID>-1</ID></PLAN>\n", done.stderr
+        assert oned.read("log/rank_sched.log").count("VM 7: ") == 1, "each call begins the file anew"
+    assert _until(lambda: "[SCHED][I]: VM 7: " in output.read_text()), output.read_text()
 
 
 MANAGER = """

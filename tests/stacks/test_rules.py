@@ -35,7 +35,7 @@ IMAGES = {
     "mariadb": "docker.io/library/mariadb:10.11.14",
 }
 GATE = {"enabled": True, "exposure": "loadBalancer", "address": "192.0.2.11", "vmNetworks": ["100.64.0.0/16"]}
-LTS = {
+LTS: dict[str, Any] = {
     "version": "6.10",
     "images": {name: image.replace("7.4.0", "6.10.5") for name, image in IMAGES.items()}
     | {"sunstone": "registry.example/one/sunstone:6.10.5"},
@@ -364,6 +364,36 @@ def test_a_preparation_may_last_as_long_as_its_parts() -> None:
     text = problems(preparation=preparation, ssh={"scriptTimeout": 660})["ssh.scriptTimeout"]
     assert "600 + 60 = 660 s" in text
     assert list(problems(preparation={"installLimit": 7200})) == ["ssh.scriptTimeout"]
+
+
+def test_an_image_is_of_the_release_that_its_tag_names() -> None:
+    older = LTS["images"]
+    for daemon in ("oned", "fireedge", "oneflow"):
+        text = problems(images=IMAGES | {daemon: older[daemon]})[f"images.{daemon}"]
+        assert text == (
+            'is of OpenNebula 6.10 by its tag 6.10.5, but version is 7.4: name an image of 7.4, or set version: "6.10"'
+        )
+    assert set(problems(**LTS | {"images": IMAGES | {"sunstone": "registry.example/one/sunstone:7.4.0"}})) == {
+        *("images.oned", "images.fireedge", "images.oneflow", "images.sunstone")
+    }
+    assert problems(images=older | {"sunstone": None}, version="6.10") == {}
+    # Nobody pulls what is not enabled, and MariaDB's numbers are its own.
+    assert problems(images=IMAGES | {"onegate": older["onegate"], "mariadb": "registry.example/mariadb:6.10"}) == {}
+
+
+DIGEST = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize("tag", [":6.10", ":6.10-7f3a", ":6.10.5.1", ":6.10_2026"])
+def test_a_tag_begins_with_another_release(tag: str) -> None:
+    assert list(problems(images=IMAGES | {"oned": f"registry.example:5000/one/oned{tag}"})) == ["images.oned"]
+
+
+@pytest.mark.parametrize(
+    "tag", [":7.4", ":7.4.1-6.10", ":6.100", ":stable-6.10", ":2026-12-01", f"@{DIGEST}", f":6.10.5@{DIGEST}"]
+)
+def test_a_tag_that_says_nothing_is_left_alone(tag: str) -> None:
+    assert problems(images=IMAGES | {"oned": f"registry.example:6100/6.10/oned{tag}"}) == {}
 
 
 def test_the_control_plane_is_called_like_no_host() -> None:

@@ -299,7 +299,8 @@ def test_a_damaged_or_old_pin_is_refused_with_the_way_out() -> None:
 
 def lts(**changes: Any) -> dict[str, str]:
     """The example with 6.10 and its Sunstone."""
-    images = json.loads(config()["images"]) | {"sunstone": "registry.example/one/sunstone:6.10.5"}
+    images = json.loads(config()["images"].replace("7.4.0", "6.10.5"))
+    images["sunstone"] = "registry.example/one/sunstone:6.10.5"
     values: dict[str, Any] = {"images": images, "sunstone": {"enabled": True}, **changes}
     texts = {key: json.dumps(value) for key, value in values.items() if value is not None}
     return {"version": "6.10", **texts}
@@ -307,11 +308,12 @@ def lts(**changes: Any) -> dict[str, str]:
 
 def test_sunstone_comes_with_6_10_when_it_is_asked_for() -> None:
     assert parse(config() | lts()).sunstone.enabled
-    assert not parse(config() | {"version": "6.10"}).sunstone.enabled
+    assert not parse(config() | lts(sunstone=None)).sunstone.enabled
 
 
 def test_sunstone_with_7_4_is_refused_by_the_name_of_the_version() -> None:
-    found = problems(**(lts() | {"version": "7.4"}))
+    images = json.loads(config()["images"]) | {"sunstone": "registry.example/one/sunstone:6.10.5"}
+    found = problems(**(lts(images=images) | {"version": "7.4"}))
     assert set(found) == {"sunstone.enabled", "images.sunstone"}
     assert "7.4" in found["sunstone.enabled"] and "FireEdge" in found["sunstone.enabled"]
 

@@ -1,9 +1,10 @@
 """The `ldap` authentication driver: finds the user in a directory, binds as the user, maps groups of the directory to
 groups of oned.
 
-Reads etc/auth/ldap_auth.conf and speaks to real directories with Debian's ldap3. Certificates are not verified, as the
-real driver does not; a directory that refuses the searching account looks like one without the user. Source: OpenNebula
-7.4.0 src/authm_mad/remotes/ldap/{authenticate,ldap_auth.rb}.
+Reads etc/auth/ldap_auth.conf and speaks to real directories with Debian's ldap3. Certificates are verified where
+:verify_mode is 1 (VERIFY_PEER), against :ca_file; an :encryption that is a symbol alone verifies nothing. A directory that
+refuses the searching account looks like one without the user. Source: OpenNebula 7.4.0
+src/authm_mad/remotes/ldap/{authenticate,ldap_auth.rb}.
 """
 
 from __future__ import annotations

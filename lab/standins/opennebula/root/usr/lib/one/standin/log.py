@@ -20,18 +20,18 @@ _SYSLOG_PRIORITY: Final = (3, 4, 6, 7, 7, 7)
 
 
 class Log:
-    """One daemon's log.
+    """One daemon's log; `anew` empties the file of earlier runs first.
 
     :raises RuntimeError: "Could not open log file", at construction only.
     """
 
-    def __init__(self, system: str, level: int, path: Path, label: str) -> None:
+    def __init__(self, system: str, level: int, path: Path, label: str, *, anew: bool = False) -> None:
         self.system = system
         self._level = level
         self._path = path
         if system == "file":
             try:
-                path.open("a").close()
+                path.open("w" if anew else "a").close()
             except OSError:
                 raise RuntimeError("Could not open log file") from None
         elif system == "syslog":

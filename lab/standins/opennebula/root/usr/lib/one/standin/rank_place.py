@@ -1,6 +1,7 @@
-"""The placement script of the `rank` scheduler: base64 of the pools on stdin, a plan on stdout, its log in sched.log.
+"""The placement script of the `rank` scheduler: base64 of the pools on stdin, a plan on stdout, its log in
+rank_sched.log, which every call begins anew.
 
-Reads etc/schedulers/rank.conf. Source: OpenNebula 7.4.0 src/schedm_mad/remotes/rank.
+Reads etc/schedulers/rank.conf. Source: OpenNebula 7.4.0 src/schedm_mad/remotes/rank (the log: Scheduler.cc, parse_config).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def place() -> int:
     locations = Locations.from_environment()
     try:
         config = load_rank(locations.etc / "schedulers" / "rank.conf")
-        log = Log(config.log_system(), config.log_level(3), locations.log / "sched.log", "one_sched")
+        path = locations.log / "rank_sched.log"
+        log = Log(config.log_system(), config.log_level(3), path, "place", anew=True)
         root = ElementTree.fromstring(base64.b64decode(sys.stdin.read()))
     except (ConfigError, RuntimeError, ValueError, ElementTree.ParseError) as error:
         print(f"ERROR: {error}", file=sys.stderr)

@@ -33,7 +33,7 @@ class SchedulerDriver(ScriptDriver):
         self.say(action, result, oid, base64.b64encode(info.encode()).decode())
 
     def log(self, oid: int, text: str) -> None:
-        """What a scheduler says goes to sched.log; oned hears of failures only, in base64."""
+        """What a scheduler says goes to its own rank_sched.log; oned hears of failures only, in base64."""
         for line in text.strip().splitlines():
             self.say("LOG", "E", oid, base64.b64encode(line.encode()).decode())
 
