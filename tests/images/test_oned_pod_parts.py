@@ -347,10 +347,11 @@ def test_the_keeper_streams_what_the_scheduler_of_7_logs(oned: Place, background
 
 
 MANAGER = """
-echo "$@" >"$ROOT/started"
-cp "$ROOT/hem/onehem-server.conf" "$ROOT/read.$$"
-echo "Loading Hooks..." >>"$ROOT/log/onehem.log"
 trap 'echo $$ >>"$ROOT/ended"; exit 143' TERM
+echo "$@" >"$ROOT/started"
+cp "$ROOT/hem/onehem-server.conf" "$ROOT/reading.$$"
+mv "$ROOT/reading.$$" "$ROOT/read.$$"
+echo "Loading Hooks..." >>"$ROOT/log/onehem.log"
 while [ ! -e "$ROOT/dies" ]; do sleep 0.05; done
 exit 7
 """
@@ -382,9 +383,10 @@ def test_the_hook_manager_takes_a_changed_file_and_notes_which_one_it_has_read(
     assert not taken.exists(), "not before it is connected to oned's events"
     hooks.write("connected", "")
     assert _until(taken.exists) and taken.read_text() == ":concurrency: 3\n"
+    assert _until(lambda: read_by_managers(hooks) == [":concurrency: 3\n"])
     hooks.write("new", ":concurrency: 4\n").rename(hooks.root / "hem/onehem-server.conf")
     assert _until(lambda: taken.exists() and taken.read_text() == ":concurrency: 4\n")
-    assert read_by_managers(hooks) == [":concurrency: 3\n", ":concurrency: 4\n"]
+    assert _until(lambda: read_by_managers(hooks) == [":concurrency: 3\n", ":concurrency: 4\n"])
     assert len(hooks.read("ended").splitlines()) == 1, "the one before was asked to end, and did before the next began"
     assert "the manager starts anew" in output.read_text()
 
