@@ -28,7 +28,7 @@ redhat_lock_holder() {
 }
 
 redhat_preflight() {
-    rpm_other_source /etc/yum.repos.d "$REDHAT_REPO"
+    other_source "$REDHAT_REPO" /etc/yum.repos.d/*.repo
     redhat_dependencies
     if ! rpm_settled "$REDHAT_REPO"; then
         redhat_try_source
@@ -76,8 +76,7 @@ redhat_try_source() {
     : >"$LOG"
     if ! limited 60 dnf "$@" --setopt=skip_if_unavailable=0 "--setopt=reposdir=$corner/repos" \
         "--setopt=cachedir=$corner/cache" makecache; then
-        problem "package source $(source_url) cannot be used: $(complaint)" \
-            'check its address and key in the config, and the network and clock of the host'
+        source_unusable
         return 0
     fi
     choose_version "$(rpm_installed "$PACKAGE")" "$(timeout 60 dnf "$@" -q -C "--setopt=reposdir=$corner/repos" \

@@ -26,34 +26,13 @@ rpm_trusts_key() {
             END { exit !found }'
 }
 
-# rpm_other_source FOLDER OURS: files of somebody else that name our source too.
-rpm_other_source() {
-    url=$(source_url)
-    for file in "$1"/*.repo; do
-        if [ "$file" != "$2" ] && [ -f "$file" ] && sed 's/#.*//' "$file" | grep -qF "${url%/}"; then
-            problem "$file names the package source too, perhaps with another key" "rm $file on the host"
-        fi
-    done
-}
-
 # rpm_key_to FILE: the key of the plan, or the host's own if its fingerprint is the plan's. 1: none, and told.
 rpm_key_to() {
     if [ -n "$PLAN_KEY" ]; then
         printf '%s\n' "$PLAN_KEY" >"$1"
         return 0
     fi
-    if [ ! -f "$RPM_KEY" ]; then
-        problem "the plan has no repository key and the host has no $RPM_KEY" 'set the armored key in the config'
-        return 1
-    fi
-    mkdir -m 0700 "$WORK/gnupg"
-    prints=$(bounded 60 gpg --homedir "$WORK/gnupg" --batch --with-colons --show-keys "$RPM_KEY" 2>>"$LOG" |
-        awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
-    if [ "$prints" != "$PLAN_FINGERPRINT" ]; then
-        problem "$RPM_KEY has fingerprint $(printf '%s' "${prints:-none}" | one_line), the config says $PLAN_FINGERPRINT" \
-            'put the right key there, or correct the fingerprint'
-        return 1
-    fi
+    key_of_host "$RPM_KEY" || return 1
     cp "$RPM_KEY" "$1"
 }
 

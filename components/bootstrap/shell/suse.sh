@@ -29,7 +29,7 @@ suse_zypper() {
 }
 
 suse_preflight() {
-    rpm_other_source /etc/zypp/repos.d "$SUSE_REPO"
+    other_source "$SUSE_REPO" /etc/zypp/repos.d/*.repo
     if ! rpm_settled "$SUSE_REPO"; then
         suse_try_source
     fi
@@ -45,8 +45,7 @@ suse_try_source() {
     limited 30 rpm --root "$corner/root" --import "$corner/key" || true # zypper will say what is wrong
     set -- --non-interactive --root "$corner/root" --reposd-dir "$corner/repos" --cache-dir "$corner/cache"
     if ! limited 60 zypper "$@" refresh; then
-        problem "package source $(source_url) cannot be used: $(complaint)" \
-            'check its address and key in the config, and the network and clock of the host'
+        source_unusable
         return 0
     fi
     choose_version "$(rpm_installed "$PACKAGE")" "$(timeout 60 zypper --xmlout "$@" --no-refresh search --details --match-exact \
