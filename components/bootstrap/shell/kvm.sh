@@ -4,6 +4,7 @@
 # Which of libvirt's two shapes the packages configure is in the table of systems. A host on which the other one alone
 # is at work is left at it; both at once fight for the same sockets.
 
+KVM_RUN=/run
 KVM_SOCKETS='virtqemud.socket virtqemud-ro.socket virtnetworkd.socket virtnodedevd.socket virtsecretd.socket virtstoraged.socket'
 
 kvm_active() { timeout 20 systemctl --quiet is-active "$1.service" || timeout 20 systemctl --quiet is-active "$1.socket"; }
@@ -22,10 +23,10 @@ kvm_preflight() {
     fi
 }
 
-# The packages' configuration is read at the next start. Asking as oneadmin tells whether it has been: that works after
-# a run that was killed between installation and restart as well. Hosts without systemd start libvirt their own way.
+# The packages' configuration is read at the next start. Whether it has been is seen by the daemon, after a run that was killed
+# between installation and restart as well. Hosts without systemd start libvirt their own way.
 kvm() {
-    if [ ! -d /run/systemd/system ] || ! command -v virsh >/dev/null; then
+    if [ ! -d "$KVM_RUN/systemd/system" ] || ! command -v virsh >/dev/null; then
         return 0
     fi
     shape=$LIBVIRT
@@ -44,7 +45,7 @@ kvm() {
             kvm_enable libvirtd.service
             ;;
     esac
-    if kvm_answers; then
+    if kvm_answers && ! kvm_outdated; then
         return 0
     fi
     if ! limited 90 systemctl restart "$daemon"; then
@@ -71,6 +72,12 @@ kvm_enable() {
 kvm_answers() {
     limited 30 setpriv --reuid "$ONE_ID" --regid "$ONE_ID" --init-groups env -i HOME="$ONE_HOME" PATH="$PATH" \
         virsh -c qemu:///system list
+}
+
+# An answer alone proves nothing: Debian's package starts libvirtd with the distribution's configuration and lets in the group that
+# oneadmin joins later. The daemon makes the file of its number at each start (libvirt's remote_daemon.c), before it reads qemu.conf.
+kvm_outdated() {
+    [ -n "$(find /etc/libvirt/qemu.conf "/etc/libvirt/$daemon.conf" -newer "$KVM_RUN/$daemon.pid" 2>>"$LOG")" ]
 }
 
 kvm_checks() {
