@@ -93,3 +93,44 @@ def test_one_that_has_read_its_configuration_is_left_alone(host: _Host) -> None:
     host.written("libvirtd.conf", _BEFORE)
     host.written("libvirtd.pid", _AFTER)
     assert host.prepare("monolithic") == []
+
+
+_SOCKETS = [
+    f"{name}.socket"
+    for name in ("virtqemud", "virtqemud-ro", "virtnetworkd", "virtnodedevd", "virtsecretd", "virtstoraged")
+]
+
+
+def test_sockets_that_are_enabled_but_not_at_work_are_started(host: _Host) -> None:
+    """So a preset leaves them after an installation, until the next boot."""
+    for name in _SOCKETS:
+        host.unit(name, "enabled inactive")
+    host.unit("virtnetworkd.service", "disabled active")  # a socket of one that runs cannot be started
+    host.unit("virtnodedevd.socket", "disabled inactive")
+    assert host.prepare("modular") == [f"enable --now {name}" for name in _SOCKETS if name != "virtnetworkd.socket"]
+    assert host.prepare("modular") == []
+
+
+def test_the_other_libvirt_is_not_there_after_the_next_boot(host: _Host) -> None:
+    for name in _SOCKETS:
+        host.unit(name, "enabled active")
+    host.unit("libvirtd.service", "enabled inactive")
+    host.unit("libvirtd.socket", "enabled inactive")
+    host.unit("libvirtd-ro.socket", "static inactive")  # nobody can disable it
+    assert host.prepare("modular") == ["disable libvirtd.service", "disable libvirtd.socket"]
+    assert host.prepare("modular") == []
+
+
+def test_nor_the_modular_one_beside_libvirtd(host: _Host) -> None:
+    for name in _SOCKETS:
+        host.unit(name, "enabled inactive")
+    host.unit("libvirtd.service", "enabled active")
+    for shape in ("modular", "monolithic"):  # what the table says, and what the host has chosen
+        assert host.prepare(shape) == ([f"disable {name}" for name in _SOCKETS] if shape == "modular" else [])
+
+
+def test_what_is_at_work_is_disabled_by_nobody(host: _Host) -> None:
+    for name in _SOCKETS:
+        host.unit(name, "enabled active")
+    host.unit("libvirtd-admin.socket", "enabled active")
+    assert host.prepare("modular") == []

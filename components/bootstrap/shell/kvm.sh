@@ -38,10 +38,13 @@ kvm() {
     case $shape in
         modular)
             daemon=virtqemud
+            kvm_disable libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket
             for each in $KVM_SOCKETS; do kvm_enable "$each" --now; done
             ;;
         *)
             daemon=libvirtd
+            # shellcheck disable=SC2086 # words
+            kvm_disable virtqemud.service $KVM_SOCKETS
             kvm_enable libvirtd.service
             ;;
     esac
@@ -58,15 +61,27 @@ kvm() {
     fi
 }
 
-# kvm_enable UNIT [--now]: so that it is there after the next boot too.
+# kvm_enable UNIT [--now]: so that it is there after the next boot too, and with --now by now: a preset enables sockets and starts
+# none. A daemon that runs does without its socket.
 kvm_enable() {
-    if timeout 20 systemctl --quiet is-enabled "$1" 2>>"$LOG"; then
+    if timeout 20 systemctl --quiet is-enabled "$1" 2>>"$LOG" && { [ -z "${2:-}" ] || kvm_active "${1%.*}"; }; then
         return 0
     fi
     # shellcheck disable=SC2086 # an option or nothing
     limited 90 systemctl enable ${2:-} "$1" ||
         die "$1 cannot be enabled: $(last_words)" "systemctl status $1 on the host"
     changed
+}
+
+# kvm_disable UNIT...: of the other libvirt, which would be at work as well after the next boot.
+kvm_disable() {
+    for each in "$@"; do
+        if [ "$(timeout 20 systemctl is-enabled "$each" 2>>"$LOG")" = enabled ] && ! kvm_active "${each%.*}"; then
+            limited 90 systemctl disable "$each" ||
+                die "$each cannot be disabled: $(last_words)" "systemctl disable $each on the host"
+            changed
+        fi
+    done
 }
 
 kvm_answers() {
