@@ -189,6 +189,7 @@ class HostPlan:
     known_hosts lines of the control plane's sshd; `frontend_address`, if given, is where those names are reached.
     `os` is a key of the table of systems: the host must then be that one, and gets only what its family needs. `driver`
     kvm demands hardware virtualisation, qemu does not. `firewall` None opens nothing, and shuts what was opened before.
+    `owners` are the names of whose host this will be; one that is noted there under none of them is refused, unless `take_over`.
     Raises ValueError with the reason if a field cannot be written safely.
     """
 
@@ -205,6 +206,8 @@ class HostPlan:
     ceph: bool = False
     mounts: tuple[Mount, ...] = ()
     firewall: Firewall | None = Firewall()
+    owners: tuple[str, ...] = ()
+    take_over: bool = False
     clock_tolerance: int = 120
     minimum_free_mib: int = 2048
     lock_wait: int = 120
@@ -213,6 +216,8 @@ class HostPlan:
     def __post_init__(self) -> None:
         if not self.name or _CONTROL.search(self.name):
             raise ValueError("a host's name must not be empty or hold control characters")
+        if not all(self.owners) or any(map(_CONTROL.search, self.owners)):
+            raise ValueError("an owner must not be empty or hold control characters")
         if self.kind not in get_args(Kind):
             raise ValueError(f"{self.kind!r} is no kind of host: {', '.join(get_args(Kind))}")
         version = _VERSION.fullmatch(self.version)

@@ -62,6 +62,8 @@ def render(plan: HostPlan) -> str:
         "DRIVER": plan.driver or plan.kind,
         "OS": plan.os or "",
         "SYSTEMS": _systems(plan),
+        "OWNERS": "\n".join(plan.owners),
+        "TAKE_OVER": "yes" if plan.take_over else "",
         "STEPS": " ".join(steps(plan)),
         "URL": plan.repository.url,
         "SUITE": plan.repository.suite,

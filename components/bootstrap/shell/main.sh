@@ -6,6 +6,7 @@ preflight() {
         command -v "$tool" >/dev/null || problem "the program $tool is missing" "install $tool on the host"
     done
     clock_preflight
+    owner_preflight
     name=$(uname -n)
     if ! timeout 15 getent hosts "$name" >/dev/null; then
         problem "the host cannot resolve its own name $name" "add '127.0.1.1 $name' to /etc/hosts on the host"
@@ -26,7 +27,19 @@ preflight() {
         "${PLAN_KIND}_preflight"
     fi
     settle
+    own
 }
+
+# Whose host this is stands in the record, also where no oned knows of it. One without a note is nobody's.
+owner_preflight() {
+    owner=$(recorded owner)
+    if [ -n "$owner" ] && [ -z "$PLAN_TAKE_OVER" ] && ! printf '%s\n' "$owner" | grep -qxF "$PLAN_OWNERS"; then
+        problem "the host belongs to $(printf '%s' "$owner" | head -n 1), and this stack is $(printf '%s' "$PLAN_OWNERS" | head -n 1)" \
+            "take it out of this configuration, or set 'adopt: always' for it"
+    fi
+}
+
+own() { put_record "$(printf '%s\n' "$PLAN_OWNERS" | sed -n 's/^./owner &/p'; grep -v '^owner ' "$MADE" 2>/dev/null || true)"; }
 
 # PLAN_NOW is the sender's clock, given beside the script; signatures and certificates are judged by the host's.
 clock_preflight() {

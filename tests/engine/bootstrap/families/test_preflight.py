@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from components.bootstrap.script import render
+from tests.bootstrap.examples import OTHER_KEY
 from tests.engine.bootstrap.families.roots import Root, start
 from tests.openpgp_key import ARMORED, FINGERPRINT
 
@@ -204,3 +205,20 @@ def test_another_system_of_the_table_than_the_declared_one_is_refused_too() -> N
         root.with_system("almalinux", "10.0")
         assert "the host is almalinux 10.0, the config says almalinux:9" in root.prepare().complaint
         root.assert_untouched()
+
+
+@pytest.mark.parametrize("system", _SYSTEMS)
+def test_another_stacks_host_is_not_touched(system: str) -> None:
+    with start(system) as root:
+        root.prepare(owners=("one/prod",))
+        before = root.snapshot() + root.root("cat /var/lib/one-bootstrap.made")
+        other = root.prepare(owners=("one/dev",), oneadmin_public_key=OTHER_KEY)
+        assert other.steps == ["preflight"]
+        assert "the host belongs to one/prod, and this stack is one/dev" in other.complaint
+        assert root.snapshot() + root.root("cat /var/lib/one-bootstrap.made") == before
+        assert root.prepare(owners=("one/prod",)).facts["changed"] is False
+        taken = root.prepare(owners=("one/dev",), take_over=True, oneadmin_public_key=OTHER_KEY)
+        assert taken.facts["changes"] == ["authorized-keys"]
+        assert "the host belongs to one/dev" in root.prepare(owners=("one/prod",)).complaint
+        root.undo()
+        assert root.prepare(owners=("one/prod",)).facts["changed"] is True
