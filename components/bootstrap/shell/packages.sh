@@ -9,6 +9,7 @@ PACKAGE=opennebula-node-$PLAN_KIND
 WANTED='' # full version to install; empty: what is installed fits
 EXTRA=''  # packages of the distribution that this host needs besides
 ARCHITECTURES='x86_64 aarch64'
+AGAIN=''  # yes: what a run before this one may have left half is installed once more
 # survives a power cut, unlike the run that wrote it
 UNFINISHED=/var/lib/one-bootstrap.unfinished
 
@@ -172,13 +173,19 @@ want_package() {
     done
 }
 
-# The mark stays when a run is killed or the power fails in the middle: half an installation looks whole to rpm.
+# The mark stays when a run is killed or the power fails in the middle: half an installation looks whole to rpm. It keeps its time,
+# which tells what came since.
 package() {
     if [ -z "$WANTED$EXTRA" ]; then
         return 0
     fi
-    if [ -n "$WANTED" ]; then
+    if [ -e "$UNFINISHED" ]; then
+        # shellcheck disable=SC2034 # rpm.sh reads it
+        AGAIN=yes
+    else
         place "$UNFINISHED" touch "$UNFINISHED"
+    fi
+    if [ -n "$WANTED" ]; then
         if [ -z "$("${FAMILY}_installed" "$PACKAGE")" ]; then
             made package "$PACKAGE"
         fi

@@ -6,7 +6,7 @@ REDHAT_REPO=/etc/yum.repos.d/opennebula.repo
 redhat_installed() { rpm_installed "$1"; }
 redhat_newer() { rpm_newer "$1" "$2"; }
 redhat_locked() { [ "$1" -eq 200 ]; } # what exit_on_lock makes of a lock
-redhat_complaint() { grep -E '^(Error|error)|GPG (check|signature)|nothing provides|No match|Status code|Curl error|with PID' "$LOG" || tail -n 3 "$LOG"; }
+redhat_complaint() { grep -E '^(Error|error)|GPG (check|signature)|nothing provides|No match|not available|Status code|Curl error|with PID' "$LOG" || tail -n 3 "$LOG"; }
 
 # dnf waits for ever unless it is told not to
 redhat_dnf() { with_lock "$PLAN_INSTALL_LIMIT" dnf -y --setopt=exit_on_lock=1 --setopt=timeout=30 "$@"; }
@@ -113,11 +113,7 @@ redhat_repository() {
 }
 
 redhat_install() {
-    if [ -e "$UNFINISHED" ] && [ -n "$(rpm_present)" ]; then
-        # shellcheck disable=SC2046 # a list of words
-        redhat_dnf reinstall $(rpm_present) || say "dnf reinstall says: $(complaint)"
-        rpm_scriptlets
-    fi
+    rpm_again '%{NEVRA}' redhat_dnf reinstall
     names="${WANTED:+$PACKAGE-$WANTED}${EXTRA:+ $EXTRA}"
     # shellcheck disable=SC2086 # a list of words
     redhat_dnf install $names || die "$names cannot be installed: $(complaint)" "dnf install $names on the host"

@@ -69,5 +69,27 @@ rpm_scriptlets() {
     fi
 }
 
-# All packages of OpenNebula that are there, for installing them once more.
-rpm_present() { bounded 60 rpm -qa --qf '%{NAME}\n' 'opennebula-*' | sort; }
+# rpm_since TIME FORMAT: OpenNebula's packages as FORMAT says, and all that came since.
+rpm_since() {
+    bounded 60 rpm -qa --qf "%{INSTALLTIME} %{NAME} $2\n" |
+        awk -v since="$1" '$2 ~ /^opennebula-/ || $1 >= since && $2 != "gpg-pubkey" { print $3 }' | sort
+}
+
+# rpm_again FORMAT COMMAND...: what a run before this one may have left half. Both managers call it a success when some of it came, so
+# the times are looked at. Where it fails, and what is there is what is wanted, nothing after it would mend it.
+rpm_again() {
+    [ -n "$AGAIN" ] || return 0
+    present=$(rpm_since "$(stat -c %Y "$UNFINISHED")" "$1")
+    [ -n "$present" ] || return 0
+    shift
+    began=$(date +%s)
+    # shellcheck disable=SC2086 # a list of words
+    if ! "$@" $present || rpm_since 9999999999 '%{INSTALLTIME}' | awk -v began="$began" '$1 < began { old = 1 } END { exit !old }'; then
+        rpm_scriptlets
+        again="what an interrupted run has left cannot be installed once more: $(complaint)"
+        [ "$(rpm_installed "$PACKAGE")" != "$WANTED" ] || die "$again" \
+            'mend what it says, then run it again; or set a version that the package source has'
+        say "$again"
+    fi
+    rpm_scriptlets
+}
