@@ -33,6 +33,11 @@ changed() {
     esac
 }
 
+have() { command -v "$1" >/dev/null; }
+
+# at_work UNIT: for systemd, where it runs.
+at_work() { timeout 20 systemctl --quiet is-active "$1"; }
+
 # Output of other programs, made fit for one line of ours.
 one_line() { tr -s '[:cntrl:][:space:]' ' ' | sed 's/^ //; s/ $//' | cut -c1-600; }
 

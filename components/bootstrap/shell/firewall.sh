@@ -20,11 +20,11 @@ firewall_ranges() {
 }
 
 firewall_at_work() {
-    if command -v firewall-cmd >/dev/null && [ "$(timeout 30 firewall-cmd --state 2>&1)" = running ]; then
+    if have firewall-cmd && [ "$(timeout 30 firewall-cmd --state 2>&1)" = running ]; then
         printf firewalld
-    elif command -v ufw >/dev/null && timeout 30 ufw status 2>/dev/null | grep -q '^Status: active'; then
+    elif have ufw && timeout 30 ufw status 2>/dev/null | grep -q '^Status: active'; then
         printf ufw
-    elif [ -d /run/systemd/system ] && command -v nft >/dev/null && timeout 20 systemctl --quiet is-active nftables.service; then
+    elif [ -d /run/systemd/system ] && have nft && at_work nftables.service; then
         printf nftables
     elif [ -n "$(firewall_iptables)" ]; then
         printf iptables
@@ -35,7 +35,7 @@ firewall_at_work() {
 # its table is there: asking makes it.
 firewall_iptables() {
     for each in iptables iptables-legacy; do
-        command -v "$each" >/dev/null || continue
+        have "$each" || continue
         case $(timeout 30 "$each" -V 2>/dev/null) in
             *nf_tables*) ;;
             *) grep -qx filter "$FIREWALL_TABLES" 2>/dev/null || continue ;;
@@ -82,11 +82,11 @@ firewall_shut() {
     if [ "${1:-}" != firewalld ]; then
         withdraw_firewalld ''
     fi
-    if [ "${1:-}" != ufw ] && command -v ufw >/dev/null && { is_made firewall ufw || limited 30 ufw show added; }; then
+    if [ "${1:-}" != ufw ] && have ufw && { is_made firewall ufw || limited 30 ufw show added; }; then
         withdraw_ufw ''
     fi
     if [ "${1:-}" != nftables ]; then
-        if command -v nft >/dev/null && { is_made firewall nftables || limited 30 nft -a list ruleset; }; then
+        if have nft && { is_made firewall nftables || limited 30 nft -a list ruleset; }; then
             withdraw_nftables
         fi
         drop_block /etc/nftables.conf

@@ -7,7 +7,7 @@
 KVM_RUN=/run
 KVM_SOCKETS='virtqemud.socket virtqemud-ro.socket virtnetworkd.socket virtnodedevd.socket virtsecretd.socket virtstoraged.socket'
 
-kvm_active() { timeout 20 systemctl --quiet is-active "$1.service" || timeout 20 systemctl --quiet is-active "$1.socket"; }
+kvm_active() { at_work "$1.service" || at_work "$1.socket"; }
 
 kvm_preflight() {
     if [ "$PLAN_DRIVER" = kvm ] && [ ! -c /dev/kvm ]; then
@@ -26,7 +26,7 @@ kvm_preflight() {
 # The packages' configuration is read at the next start. Whether it has been is seen by the daemon, after a run that was killed
 # between installation and restart as well. Hosts without systemd start libvirt their own way.
 kvm() {
-    if [ ! -d "$KVM_RUN/systemd/system" ] || ! command -v virsh >/dev/null; then
+    if [ ! -d "$KVM_RUN/systemd/system" ] || ! have virsh; then
         return 0
     fi
     shape=$LIBVIRT
@@ -96,7 +96,7 @@ kvm_outdated() {
 }
 
 kvm_checks() {
-    command -v virsh >/dev/null || problem 'virsh is missing' 'reinstall opennebula-node-kvm'
+    have virsh || problem 'virsh is missing' 'reinstall opennebula-node-kvm'
     if ! grep -qE '^[[:space:]]*user[[:space:]]*=[[:space:]]*"oneadmin"' /etc/libvirt/qemu.conf 2>/dev/null; then
         problem '/etc/libvirt/qemu.conf does not run guests as oneadmin' 'reinstall opennebula-node-kvm'
     fi

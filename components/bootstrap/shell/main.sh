@@ -3,7 +3,7 @@
 
 preflight() {
     for tool in awk base64 cmp df flock getent setpriv stat timeout; do
-        command -v "$tool" >/dev/null || problem "the program $tool is missing" "install $tool on the host"
+        have "$tool" || problem "the program $tool is missing" "install $tool on the host"
     done
     clock_preflight
     owner_preflight

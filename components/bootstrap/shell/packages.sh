@@ -116,7 +116,7 @@ key_of_host() {
     if [ ! -f "$1" ]; then
         problem "the plan has no repository key and the host has no $1" 'set the armored key in the config'
         return 1
-    elif ! command -v gpg >/dev/null; then
+    elif ! have gpg; then
         problem "gpg is missing, so $1 cannot be checked" 'install gpg on the host, or set the armored key in the config'
         return 1
     fi

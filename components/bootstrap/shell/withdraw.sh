@@ -23,10 +23,10 @@ withdraw_firewalld() {
 
 # 1: there is no firewalld to ask.
 withdraw_rule() {
-    if command -v firewall-cmd >/dev/null && [ "$(timeout 30 firewall-cmd --state 2>&1)" = running ]; then
+    if have firewall-cmd && [ "$(timeout 30 firewall-cmd --state 2>&1)" = running ]; then
         withdraw_rich_rule "$1" firewall-cmd --permanent
         withdraw_rich_rule "$1" firewall-cmd
-    elif command -v firewall-offline-cmd >/dev/null; then
+    elif have firewall-offline-cmd; then
         withdraw_rich_rule "$1" firewall-offline-cmd
     else
         return 1
