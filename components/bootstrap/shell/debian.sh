@@ -76,7 +76,7 @@ debian_repository() {
     fi
     if ! debian_key_fits; then
         draft=$DEBIAN_KEY.one-bootstrap
-        why=$(key_binary 2>&1 >"$draft") || unwritten "$DEBIAN_KEY" "$why"
+        why=$(key_binary 2>&1 >"$draft" && sync "$draft" 2>&1) || unwritten "$DEBIAN_KEY" "$why"
         chmod 0644 "$draft"
         mv -f "$draft" "$DEBIAN_KEY"
         changed

@@ -184,6 +184,7 @@ package() {
         AGAIN=yes
     else
         place "$UNFINISHED" touch "$UNFINISHED"
+        place "$UNFINISHED" sync "$UNFINISHED" "$(dirname "$UNFINISHED")"
     fi
     if [ -n "$WANTED" ]; then
         if [ -z "$("${FAMILY}_installed" "$PACKAGE")" ]; then
