@@ -95,7 +95,10 @@ class Repository:
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """An NFS mount: `server:/path` on an absolute path of the host. Raises ValueError for what fstab would misread."""
+    """An NFS mount: `server:/path` on an absolute path of the host. Raises ValueError for what fstab would misread.
+
+    The source loses slashes at its end, as the kernel's own list of mounts has it (nfs_path in fs/nfs/namespace.c).
+    """
 
     source: str
     target: str
@@ -104,6 +107,8 @@ class Mount:
     def __post_init__(self) -> None:
         if not _NFS.fullmatch(self.source):
             raise ValueError(f"{self.source!r} is no server:/path")
+        server, _, path = self.source.partition(":/")
+        object.__setattr__(self, "source", f"{server}:/{path.rstrip('/')}")
         if self.target == "/" or not _PATH.fullmatch(self.target) or {".", ".."} & set(self.target.split("/")):
             raise ValueError(f"{self.target!r} is no plain absolute path below /, such as /var/lib/one/datastores/100")
         if _hides_the_system(self.target):

@@ -96,8 +96,8 @@ drop_block() {
     fi
 }
 
-# mounts_ours: the lines of our block in fstab.
-mounts_ours() { sed -n "\\|^$BLOCK_BEGIN\$|,\\|^$BLOCK_END\$|p" "$FSTAB" 2>/dev/null | grep -v '^#' || true; }
+# mounts_ours: the lines of our block in fstab, with sources as the kernel shows them.
+mounts_ours() { sed -n "\\|^$BLOCK_BEGIN\$|,\\|^$BLOCK_END\$|p" "$FSTAB" 2>/dev/null | grep -v '^#' | sed 's|\([^:]\)/* |\1 |' || true; }
 
 # mounted_from TARGET: what is mounted there, the uppermost; nothing, if nothing is.
 mounted_from() { awk -v target="$1" '$2 == target { found = $1 } END { print found }' "$MOUNTS"; }
