@@ -41,13 +41,12 @@ owner_preflight() {
 
 own() { put_record "$(printf '%s\n' "$PLAN_OWNERS" | sed -n 's/^./owner &/p'; grep -v '^owner ' "$MADE" 2>/dev/null || true)"; }
 
-# PLAN_NOW is the sender's clock, given beside the script; signatures and certificates are judged by the host's.
+# PLAN_NOW is the sender's clock, given beside the script, CLOCK the host's when it came; signatures and certificates are judged by that.
 clock_preflight() {
-    clock=$(date +%s)
-    if [ "$clock" -lt "$PLAN_EARLIEST" ]; then
+    if [ "$CLOCK" -lt "$PLAN_EARLIEST" ]; then
         problem "the clock says $(date -u +%FT%TZ), which is long past" 'set the clock, enable NTP'
     elif [ -n "${PLAN_NOW:-}" ]; then
-        skew=$((clock - PLAN_NOW))
+        skew=$((CLOCK - PLAN_NOW))
         if [ "${skew#-}" -gt "$PLAN_CLOCK_SKEW" ]; then
             problem "the clock is $skew s off the control side's (more than $PLAN_CLOCK_SKEW s)" 'set the clock, enable NTP'
         fi
@@ -104,6 +103,7 @@ main() {
     if [ "$(id -u)" -ne 0 ]; then
         die 'this must run as root' 'give the login user passwordless sudo'
     fi
+    CLOCK=$(date +%s) # before anything is waited for
     begin
     for each_step in $PLAN_STEPS; do
         step "$each_step"
