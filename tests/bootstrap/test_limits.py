@@ -93,7 +93,9 @@ def test_waiting_for_another_run_is_no_wrong_clock(tmp_path: Path) -> None:
         "id() { echo 0; }; facts() { echo fine; }; preflight() { clock_preflight; settle; }\n"
         "PLAN_STEPS=preflight; PLAN_NOW=$(date +%s)\nmain\n"
     )
-    with subprocess.Popen(["flock", f"{tmp_path}/lock", "sh", "-c", "echo held; sleep 3"], stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        ["flock", f"{tmp_path}/lock", "sh", "-c", "echo held; sleep 3"], stdout=subprocess.PIPE
+    ) as other:
         assert other.stdout and other.stdout.readline() == b"held\n"
         done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, timeout=30, check=False)
     assert (done.stdout.splitlines()[-1], done.stderr) == ("fine", "")

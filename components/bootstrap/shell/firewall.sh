@@ -109,28 +109,49 @@ firewall_each() {
     done
 }
 
+# In each zone by which a host is reached: the default one, which has the interfaces that nobody has put elsewhere, and those with
+# interfaces or networks of their own. Not in zones that others keep for guests, nor in a list of networks that are banned.
 firewall_firewalld() {
-    firewall_each firewall_rich
-    withdraw_firewalld "$(firewall_each firewall_rich_rule)"
+    default=$(bounded 30 firewall-cmd --get-default-zone)
+    listed 'firewall-cmd --get-active-zones'
+    zones=$({
+        printf '%s\n' "$default"
+        awk '
+            /^[^ ]/ { zone = $1 }
+            zone ~ /^(libvirt|docker)/ { next }
+            /^ *interfaces: *[^ ]/ || (/^ *sources: *[^ ]/ && zone !~ /^(drop|block)$/) { print zone }' "$WORK/listed"
+    } | sort -u)
+    # without a zone: noted by an earlier program, which knew the default one alone
+    recorded firewalld | grep '^rule ' >"$WORK/rules" || true
+    while read -r rich; do
+        made firewalld "$default $rich"
+        unmade firewalld "$rich"
+    done <"$WORK/rules"
+    firewall_each firewall_rich_rule >"$WORK/wanted"
+    while read -r zone rich; do firewall_rich; done <"$WORK/wanted"
+    withdraw_firewalld "$(cat "$WORK/wanted")"
 }
 
-firewall_rich_rule() { printf 'rule family="ipv4" source address="%s" port port="%s" protocol="tcp" accept\n' "$2" "$1"; }
+firewall_rich_rule() {
+    for zone in $zones; do
+        printf '%s rule family="ipv4" source address="%s" port port="%s" protocol="tcp" accept\n' "$zone" "$2" "$1"
+    done
+}
 
 # Both for the next boot and for now: a reload would drop what others added. A rule that is there without a note is an operator's.
 firewall_rich() {
-    rich=$(firewall_rich_rule "$1" "$2")
     absent=''
     for where in --permanent ''; do
         # shellcheck disable=SC2086 # an option or nothing
-        limited 60 firewall-cmd $where "--query-rich-rule=$rich" || absent="$absent now$where"
+        limited 60 firewall-cmd $where "--zone=$zone" "--query-rich-rule=$rich" || absent="$absent now$where"
     done
     if [ "$absent" = ' now--permanent now' ]; then
-        made firewalld "$rich"
+        made firewalld "$zone $rich"
     fi
     for where in $absent; do
         # shellcheck disable=SC2086
-        limited 60 firewall-cmd ${where#now} "--add-rich-rule=$rich" ||
-            die "firewalld does not open $1: $(last_words)" "firewall-cmd --add-rich-rule='$rich' on the host"
+        limited 60 firewall-cmd ${where#now} "--zone=$zone" "--add-rich-rule=$rich" ||
+            die "firewalld does not open the zone $zone: $(last_words)" "firewall-cmd --zone=$zone --add-rich-rule='$rich' on the host"
         changed
     done
 }
