@@ -56,7 +56,8 @@ class Repository:
     `{os}` in the url becomes `Debian/12`, `AlmaLinux/9/x86_64` or the like on the host, as in OpenNebula's own layout.
     `key_armored` None means that the host already has /etc/apt/keyrings/opennebula.gpg, or with rpm
     /etc/pki/rpm-gpg/RPM-GPG-KEY-opennebula; its fingerprint is then checked there. `enable_dependencies` lets the
-    bootstrap enable CRB and EPEL on AlmaLinux and Rocky Linux; otherwise, and on RHEL, they must be enabled already.
+    bootstrap enable CRB and EPEL on AlmaLinux and Rocky Linux where packages are missing; otherwise, and on RHEL, what has these
+    must be enabled already.
     Raises ValueError for anything that is no plain url or word, and for a key with another fingerprint.
     """
 

@@ -151,6 +151,66 @@ def test_rhel_without_crb_and_epel_is_told_how_to_get_them() -> None:
         root.assert_untouched()
 
 
+def _source(root: Root, name: str, place: str) -> None:
+    text = f"[{name}]\nname={name}\nbaseurl=file:///srv/archive/{place}\nenabled=1\ngpgcheck=0\n"
+    (root.path / f"etc/yum.repos.d/{name}.repo").write_text(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "codeready-builder-for-rhel-9-rhui-rpms",  # Amazon
+        "rhui-codeready-builder-for-rhel-9-x86_64-rhui-rpms",  # Google
+        "ours-9-builder",  # a mirror, or Satellite
+    ],
+)
+def test_rhel_may_call_crb_and_epel_otherwise(name: str) -> None:
+    with start("rhel:9") as root:
+        _source(root, name, "crb")
+        told = root.prepare().complaint
+        assert "the repository epel is not enabled" in told
+        assert ("the repository codeready-builder-for-rhel-9-" in told) == name.startswith("ours")
+        _source(root, "ours-epel", "epel")
+        assert root.prepare().facts["version"] == "7.4.0-1"
+        root.assert_whole()
+
+
+def test_packages_for_debugging_are_no_crb() -> None:
+    with start("rhel:9") as root:
+        for kind in ("debug", "source"):
+            _source(root, f"codeready-builder-for-rhel-9-x86_64-{kind}-rpms", "lts")
+        assert "the repository codeready-builder-for-rhel-9-x86_64-rpms is not enabled" in root.prepare().complaint
+
+
+def test_mirrors_of_other_names_do_for_alma_too() -> None:
+    with start("almalinux:9") as root:
+        for name in ("crb", "epel"):
+            _source(root, f"ours-{name}", name)
+        assert root.prepare(repository=root.repository(enable_dependencies=False)).facts["changed"]
+        root.assert_whole()
+        assert "enabled=0" in root.root("cat /etc/yum.repos.d/crb.repo")  # what is not missing is not enabled
+
+
+def test_what_is_missing_is_no_matter_where_nothing_is_to_be_installed() -> None:
+    with start("rhel:9") as root:
+        for name in ("crb", "epel"):
+            _source(root, f"ours-{name}", name)
+        root.prepare()
+        root.root("rm /etc/yum.repos.d/ours-*")
+        assert root.prepare().facts["changed"] is False
+        complaint = root.prepare(ceph=True).complaint
+        assert "the repository epel is not enabled" in complaint
+
+
+def test_an_epel_that_is_there_and_switched_off_is_switched_on() -> None:
+    with start("almalinux:9") as root:
+        root.root(
+            "rpm -i --nodeps /srv/archive/baseos/epel-release-1-1.noarch.rpm; sed -i s/enabled=1/enabled=0/ /etc/yum.repos.d/epel.repo"
+        )
+        assert root.prepare().facts["changed"]
+        root.assert_whole()
+
+
 def test_alma_that_may_not_be_changed_is_told_too() -> None:
     with start("almalinux:9") as root:
         complaint = root.prepare(repository=root.repository(enable_dependencies=False)).complaint
@@ -165,7 +225,7 @@ def test_dnf_says_beforehand_what_an_installation_would_lack() -> None:
             "; sed -i s,archive/epel,archive/lts, /etc/yum.repos.d/epel.repo"
         )
         complaint = root.prepare().complaint
-        assert "opennebula-node-kvm 7.4.0-1 cannot be installed: " in complaint
+        assert "opennebula-node-kvm-7.4.0-1 cannot be installed: " in complaint
         assert "rubygem-sqlite3" in complaint
         root.assert_untouched()
 
