@@ -42,7 +42,7 @@ from components.oned_conf import render as render_conf
 from components.preparation_settings import PreparationSettings, with_preparation
 from components.preparing.resource import Preparations
 from components.registration.gate import OnedReady
-from components.registration.resource import FleetHost, FleetReady, FleetReadyArgs, Host, HostArgs
+from components.registration.resource import FleetHost, FleetReady, FleetReadyArgs, Host, HostArgs, default_owner
 from components.source_position import short
 from components.way_back import WayBackSettings
 
@@ -209,6 +209,9 @@ def script(host: HostSettings, args: HostsArgs, public_keys: Sequence[str]) -> s
         oneadmin_public_key=oneadmin_key,
         frontend_known_hosts=(known,),
         frontend_address=address,
+        # Both: a changed fleet.owner must not shut the stack out, nor a new stack after a lost state that is told its hosts' owner.
+        owners=tuple(dict.fromkeys((args.fleet.owner or default_owner(), default_owner()))),
+        take_over=host.adopt == "always",
     )
     return render(with_preparation(plan, host, args.preparation))
 

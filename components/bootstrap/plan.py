@@ -56,7 +56,8 @@ class Repository:
     `{os}` in the url becomes `Debian/12`, `AlmaLinux/9/x86_64` or the like on the host, as in OpenNebula's own layout.
     `key_armored` None means that the host already has /etc/apt/keyrings/opennebula.gpg, or with rpm
     /etc/pki/rpm-gpg/RPM-GPG-KEY-opennebula; its fingerprint is then checked there. `enable_dependencies` lets the
-    bootstrap enable CRB and EPEL on AlmaLinux and Rocky Linux; otherwise, and on RHEL, they must be enabled already.
+    bootstrap enable CRB and EPEL on AlmaLinux and Rocky Linux where packages are missing; otherwise, and on RHEL, what has these
+    must be enabled already.
     Raises ValueError for anything that is no plain url or word, and for a key with another fingerprint.
     """
 
@@ -95,7 +96,10 @@ class Repository:
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """An NFS mount: `server:/path` on an absolute path of the host. Raises ValueError for what fstab would misread."""
+    """An NFS mount: `server:/path` on an absolute path of the host. Raises ValueError for what fstab would misread.
+
+    The source loses slashes at its end, as the kernel's own list of mounts has it (nfs_path in fs/nfs/namespace.c).
+    """
 
     source: str
     target: str
@@ -104,6 +108,8 @@ class Mount:
     def __post_init__(self) -> None:
         if not _NFS.fullmatch(self.source):
             raise ValueError(f"{self.source!r} is no server:/path")
+        server, _, path = self.source.partition(":/")
+        object.__setattr__(self, "source", f"{server}:/{path.rstrip('/')}")
         if self.target == "/" or not _PATH.fullmatch(self.target) or {".", ".."} & set(self.target.split("/")):
             raise ValueError(f"{self.target!r} is no plain absolute path below /, such as /var/lib/one/datastores/100")
         if _hides_the_system(self.target):
@@ -189,6 +195,7 @@ class HostPlan:
     known_hosts lines of the control plane's sshd; `frontend_address`, if given, is where those names are reached.
     `os` is a key of the table of systems: the host must then be that one, and gets only what its family needs. `driver`
     kvm demands hardware virtualisation, qemu does not. `firewall` None opens nothing, and shuts what was opened before.
+    `owners` are the names of whose host this will be; one that is noted there under none of them is refused, unless `take_over`.
     Raises ValueError with the reason if a field cannot be written safely.
     """
 
@@ -205,6 +212,8 @@ class HostPlan:
     ceph: bool = False
     mounts: tuple[Mount, ...] = ()
     firewall: Firewall | None = Firewall()
+    owners: tuple[str, ...] = ()
+    take_over: bool = False
     clock_tolerance: int = 120
     minimum_free_mib: int = 2048
     lock_wait: int = 120
@@ -213,6 +222,8 @@ class HostPlan:
     def __post_init__(self) -> None:
         if not self.name or _CONTROL.search(self.name):
             raise ValueError("a host's name must not be empty or hold control characters")
+        if not all(self.owners) or any(map(_CONTROL.search, self.owners)):
+            raise ValueError("an owner must not be empty or hold control characters")
         if self.kind not in get_args(Kind):
             raise ValueError(f"{self.kind!r} is no kind of host: {', '.join(get_args(Kind))}")
         version = _VERSION.fullmatch(self.version)

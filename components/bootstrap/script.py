@@ -7,6 +7,7 @@ Registering the host in oned is not its business; taking all this back is `undo.
 
 from __future__ import annotations
 
+import re
 import shlex
 from functools import cache
 from importlib.resources import files
@@ -45,6 +46,7 @@ exit "$code"
 """
 _HYPERVISORS = "Include config_hypervisors"  # beside it: the other hosts, by peers.py
 _PINNED = "/var/lib/one/.ssh/known_hosts_control_plane"
+_REMARK = re.compile(r" +# [\w .,:;-]+$")  # behind a command; no character in it that could be code
 
 
 def render(plan: HostPlan) -> str:
@@ -60,6 +62,8 @@ def render(plan: HostPlan) -> str:
         "DRIVER": plan.driver or plan.kind,
         "OS": plan.os or "",
         "SYSTEMS": _systems(plan),
+        "OWNERS": "\n".join(plan.owners),
+        "TAKE_OVER": "yes" if plan.take_over else "",
         "STEPS": " ".join(steps(plan)),
         "URL": plan.repository.url,
         "SUITE": plan.repository.suite,
@@ -177,7 +181,7 @@ def _parts(plan: HostPlan) -> tuple[str, ...]:
 
 @cache
 def shell_text(parts: tuple[str, ...]) -> str:
-    """The shell parts in order, without indentation and comment lines: the text travels to every host."""
+    """The shell parts in order, without indentation and comments: the text travels to every host."""
     folder = files(__package__).joinpath("shell")
     lines = [line.strip() for part in parts for line in folder.joinpath(f"{part}.sh").read_text().splitlines()]
-    return "".join(f"{line}\n" for line in lines if line and not line.startswith("#"))
+    return "".join(f"{_REMARK.sub('', line)}\n" for line in lines if line and not line.startswith("#"))

@@ -66,12 +66,13 @@ class Preparation:
         way, slots, pause = self._way, None, _FIRST_PAUSE
         if way.bastion is not None:
             slots = Slots(os.path.join(os.path.dirname(self._folder), "slots"), str(way.bastion), way.handshakes)
-        wanted = way.command.replace(HOST, self._target.name).replace(NOW, str(int(time.time())))
-        command = f"echo {session.MARK}; {wanted}"
-        argv = [*client.write_files(self._place, self._target, way), command]
+        words = client.write_files(self._place, self._target, way)
         for attempt in range(1, way.attempts + 1):
             slot = _slot(slots)
             try:
+                # The clock of now: attempts, pauses and the wait for a slot take longer than clocks may differ.
+                wanted = way.command.replace(HOST, self._target.name).replace(NOW, str(int(time.time())))
+                argv = [*words, f"echo {session.MARK}; {wanted}"]
                 ended = session.run(argv, script, environ, login=way.login, limit=way.limit, connected=slot.release)
                 if ended.connected:
                     return ended

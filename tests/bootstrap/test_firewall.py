@@ -16,12 +16,23 @@ from tests.bootstrap.examples import plan
 
 _CALL = "main </dev/null\n"
 _PROGRAMS = ("firewall-cmd", "firewall-offline-cmd", "ufw", "nft", "iptables", "iptables-legacy", "systemctl")
+# the default zone is public, rules of another one have files of their own
 _FIREWALLD = r"""
 file=$PLACE/running
 if [ "$1" = --permanent ]; then file=$PLACE/permanent; shift; fi
+case $1 in
+    --zone=public) shift ;;
+    --zone=*)
+        grep -qx "${1#--zone=}.*" "$PLACE/zones" || { echo "Error: INVALID_ZONE: ${1#--zone=}"; exit 112; }
+        file=$file-${1#--zone=}
+        shift
+        ;;
+esac
 touch "$file"
 case $1 in
     --state) echo running ;;
+    --get-default-zone) echo public ;;
+    --get-active-zones) cat "$PLACE/zones" 2>/dev/null || printf 'public\n  interfaces: eth0\n' ;;
     --query-rich-rule=*) grep -qxF "${1#*=}" "$file" ;;
     --add-rich-rule=*) [ ! -e "$PLACE/stuck" ] && echo "${1#*=}" >>"$file" ;;
     --remove-rich-rule=*)
@@ -100,7 +111,7 @@ def test_firewalld_shuts_what_narrower_sources_leave_out_and_keeps_an_operators_
     for name in ("running", "permanent"):
         assert sorted(_lines(tmp_path / name)) == sorted([_OWN, *_TEN_RULES])
     assert sorted(_lines(tmp_path / "made")) == sorted(
-        ["firewall firewalld", *(f"firewalld {rule}" for rule in _TEN_RULES)]
+        ["firewall firewalld", *(f"firewalld public {rule}" for rule in _TEN_RULES)]
     )
     assert _run(tmp_path, _TEN, firewall_cmd=_FIREWALLD).stdout == "changes=\n"
 
@@ -120,10 +131,79 @@ def test_a_rule_that_does_not_go_stays_in_the_record_and_goes_with_the_next_run(
     (tmp_path / "stuck").touch()
     failed = _run(tmp_path, None, firewall_cmd=_FIREWALLD, check=False)
     assert "firewalld keeps a rule of ours: no answer on D-Bus; next: firewall-cmd --permanent" in failed.stderr
-    assert f"firewalld {_rule('0.0.0.0/0', '22')}" in _lines(tmp_path / "made")
+    assert f"firewalld public {_rule('0.0.0.0/0', '22')}" in _lines(tmp_path / "made")
     (tmp_path / "stuck").unlink()
     _run(tmp_path, None, firewall_cmd=_FIREWALLD)
     assert _lines(tmp_path / "running") == _lines(tmp_path / "permanent") == _lines(tmp_path / "made") == []
+
+
+_ZONES = """\
+public (default)
+  interfaces: eth0
+storage
+  interfaces: eth1 bond0.7
+control
+  sources: 192.0.2.0/24
+libvirt
+  interfaces: virbr0
+libvirt-routed
+  interfaces: virbr1
+docker
+  interfaces: docker0
+drop
+  sources: ipset:banned
+"""
+
+
+def _zones(place: Path, text: str) -> list[str]:
+    """Zones with rules, by now and for the next boot."""
+    (place / "zones").write_text(text)
+    _run(place, _TEN, firewall_cmd=_FIREWALLD)
+    assert _run(place, _TEN, firewall_cmd=_FIREWALLD).stdout == "changes=\n"
+    found = []
+    for path in sorted(place.glob("running*")):
+        rules = _lines(path)
+        assert rules == _lines(path.with_name(path.name.replace("running", "permanent"))), path
+        if rules:
+            assert rules == _TEN_RULES
+            found.append(path.name.removeprefix("running"))
+    return found
+
+
+def test_every_zone_lets_in_by_which_a_host_is_reached(tmp_path: Path) -> None:
+    """Not what libvirt and Docker keep for guests, nor a list of those who are banned."""
+    assert _zones(tmp_path, _ZONES) == ["", "-control", "-storage"]
+    assert _zones(tmp_path, _ZONES.replace(" 192.0.2.0/24", "")) == ["", "-storage"]
+    assert _run(tmp_path, None, firewall_cmd=_FIREWALLD).stdout == "changes=here\n"
+    assert [_lines(path) for path in tmp_path.glob("*-*")] == [[]] * len(list(tmp_path.glob("*-*")))
+    assert _lines(tmp_path / "running") == _lines(tmp_path / "made") == []
+
+
+def test_a_zone_that_drops_by_itself_is_one_by_which_a_host_is_reached(tmp_path: Path) -> None:
+    assert _zones(tmp_path, "drop\n  interfaces: eth0\n  sources: ipset:more\n") == ["", "-drop"]
+
+
+def test_rules_in_the_record_without_a_zone_are_those_of_the_default_one(tmp_path: Path) -> None:
+    """As an earlier program noted them: they stay open, and still are ours."""
+    for name in ("running", "permanent", "made"):
+        kind = "firewalld " if name == "made" else ""
+        (tmp_path / name).write_text("".join(f"{kind}{rule}\n" for rule in _TEN_RULES))
+    calls = _run(tmp_path, _TEN, firewall_cmd=_FIREWALLD).stdout
+    assert calls == "changes=\n"
+    assert _lines(tmp_path / "running") == _TEN_RULES
+    assert not [line for line in _lines(tmp_path / "calls") if "--remove" in line]
+    noted = [f"firewalld public {rule}" for rule in _TEN_RULES]
+    assert sorted(_lines(tmp_path / "made")) == sorted(["firewall firewalld", *noted])
+    (tmp_path / "made").write_text("".join(f"firewalld {rule}\n" for rule in _TEN_RULES))
+    _run(tmp_path, None, firewall_cmd=_FIREWALLD)
+    assert _lines(tmp_path / "running") == _lines(tmp_path / "made") == []
+
+
+def test_a_zone_that_is_gone_has_no_rule_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "zones").touch()
+    (tmp_path / "made").write_text(f"firewalld gone {_TEN_RULES[0]}\n")
+    assert _run(tmp_path, None, firewall_cmd=_FIREWALLD).stdout == "changes=\n"
+    assert _lines(tmp_path / "made") == []
 
 
 @pytest.mark.parametrize(

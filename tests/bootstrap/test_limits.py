@@ -85,6 +85,22 @@ def test_a_command_that_is_cut_off_says_so_at_its_end(tmp_path: Path) -> None:
     assert "here: no: begun it was not done within 1 s; next: again" in done.stderr
 
 
+def test_waiting_for_another_run_is_no_wrong_clock(tmp_path: Path) -> None:
+    """The sender's clock is that of the moment when it was sent."""
+    (tmp_path / "lock").touch()
+    script = (
+        f"{_FUNCTIONS}WORK={tmp_path}/work LOCK={tmp_path}/lock LOG={tmp_path}/work/log PLAN_LOCK_WAIT=20 PLAN_CLOCK_SKEW=1\n"
+        "id() { echo 0; }; facts() { echo fine; }; preflight() { clock_preflight; settle; }\n"
+        "PLAN_STEPS=preflight; PLAN_NOW=$(date +%s)\nmain\n"
+    )
+    with subprocess.Popen(
+        ["flock", f"{tmp_path}/lock", "sh", "-c", "echo held; sleep 3"], stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout and other.stdout.readline() == b"held\n"
+        done = subprocess.run(["sh", "-s"], input=script, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout.splitlines()[-1], done.stderr) == ("fine", "")
+
+
 _FULL = "trap '' XFSZ; ulimit -f 0"  # writing fails as on a full disk, with another word
 
 

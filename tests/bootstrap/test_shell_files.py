@@ -48,6 +48,45 @@ def test_a_file_that_is_right_is_left_alone(tmp_path: Path) -> None:
     assert file.stat().st_mtime_ns == before.st_mtime_ns
 
 
+def _order(place: Path, command: str) -> list[str]:
+    """In which order these programs ran, and for what."""
+    told = 'for each in sync mv touch; do eval "$each() { told $each \\"\\$@\\"; command $each \\"\\$@\\"; }"; done'
+    words = (
+        f'told() {{ for word in "$@"; do printf "%s " "${{word##*/}}"; done >>{place}/order; echo >>{place}/order; }}'
+    )
+    work = place / "work"
+    work.mkdir()
+    _run(f"{words}\n{told}\nMADE={work}/made UNFINISHED={work}/mark\n{command.replace('WORK', str(work))}")
+    return [line.strip() for line in (place / "order").read_text().splitlines()]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(tmp_path: Path) -> None:
+    """After a power cut the name of an empty file could be there, with other people's lines lost."""
+    assert _order(tmp_path, f"put_text WORK/f {_OWNER} 0600 text") == [
+        "sync .f.one-bootstrap",
+        "mv -f .f.one-bootstrap f",
+    ]
+
+
+def test_so_is_the_repositorys_key(tmp_path: Path) -> None:
+    order = _order(tmp_path, "DEBIAN_KEY=WORK/key DEBIAN_LIST=WORK/list DIRECTORY=x; chown() { :; }; debian_repository")
+    assert order.index("sync key.one-bootstrap") + 1 == order.index("mv -f key.one-bootstrap key")
+
+
+def test_the_record_and_the_mark_are_there_before_what_they_stand_for(tmp_path: Path) -> None:
+    install = "EXTRA=x FAMILY=none; none_install() { made file /a; told install; }; package"
+    record = ["sync .made.one-bootstrap", "mv -f .made.one-bootstrap made", "sync work"]
+    assert _order(tmp_path, install) == ["touch mark", "sync mark work", *record, "install"]
+
+
+def test_a_disk_that_is_found_full_only_then_is_told_and_the_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("before\n")
+    full = "sync() { echo 'sync: error syncing: No space left on device' >&2; return 1; }"
+    done = _run(f"{full}\nput_text {tmp_path}/f {_OWNER} 0600 text", check=False)
+    assert f"{tmp_path}/f cannot be written: sync: error syncing: No space left on device; next: " in done.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("f", "before\n")]
+
+
 def test_a_wrong_mode_alone_is_mended(tmp_path: Path) -> None:
     file = tmp_path / "f"
     file.write_text("text\n")

@@ -157,6 +157,48 @@ def test_another_source_takes_the_place_of_ours_and_never_of_somebody_elses(host
     assert f"{host.place}/a is mounted from elsewhere:/ already, not from nfs:/a" in host.prepare(host.mount("a"))
 
 
+def test_a_source_is_written_as_the_kernel_shows_it(host: _Host) -> None:
+    assert host.prepare(host.mount("a", source="nfs:/export/", options="hard")) == "here"
+    trailing = Mount(source="nfs:/export/b//", target=f"{_SLASH}/b")
+    assert trailing == Mount(source="nfs:/export/b", target=f"{_SLASH}/b")
+    assert Mount(source="nfs:/", target=f"{_SLASH}/b").source == "nfs:/"
+    host.prepare(trailing)
+    host.mounts.write_text(host.mounts.read_text().replace("nfs:/export/b/", "nfs:/export/b"))  # nfs_path of the kernel
+    assert host.prepare(trailing) == ""
+
+
+def test_a_line_of_an_earlier_program_with_a_slash_more_is_still_ours(host: _Host) -> None:
+    host.prepare(host.mount("export/a"))
+    host.fstab.write_text(host.fstab.read_text().replace("nfs:/export/a ", "nfs:/export/a/ "))
+    before = host.made.read_text()
+    assert host.prepare(host.mount("export/a")) == "here"
+    assert (f"nfs:/export/a {host.place}" in host.fstab.read_text(), host.made.read_text()) == (True, before)
+    host.fstab.write_text(host.fstab.read_text().replace("nfs:/export/a ", "nfs:/export/a/ "))
+    assert host.prepare() == "here"
+    assert (host.mounted(), host.fstab.read_text()) == ([], _OTHERS)
+
+
+def test_an_address_in_brackets_is_no_pattern(host: _Host) -> None:
+    source = "[fd00::1]:/"
+    host.prepare(host.mount("a", source=source))
+    assert host.prepare(host.mount("a", source="nfs:/")) == "here"  # ours gives way
+    host.mounts.write_text(host.mounts.read_text().replace("nfs:/a", "f:/a"))
+    fstab = host.fstab.read_text()
+    host.fstab.write_text(fstab.replace("nfs:/a", "[fd00::1]:/a"))
+    assert "a is mounted from f:/a already" in host.prepare(host.mount("a", source="x:/"))
+
+
+def test_a_target_behind_a_symbolic_link_is_refused_with_its_real_name(host: _Host) -> None:
+    """The kernel lists what is mounted by that."""
+    (host.place / "real").mkdir()
+    (host.place / "link").symlink_to(host.place / "real")
+    before = host.fstab.read_text()
+    told = host.prepare(host.mount("link/a"))
+    assert f"{host.place}/link/a lies behind a symbolic link; next: name {host.place}/real/a in the config" in told
+    assert host.fstab.read_text() == before
+    assert host.prepare(host.mount("real/a")) == "here"
+
+
 def test_other_options_are_mounted_anew_or_told_with_the_former_ones_back(host: _Host) -> None:
     host.prepare(host.mount("a"))
     host.calls()

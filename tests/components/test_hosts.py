@@ -103,6 +103,18 @@ def test_an_owner_marks_every_host_of_the_stack() -> None:
     assert owned.inputs["owner"] == "team-a"
 
 
+def test_a_host_itself_is_told_whose_it_is_and_whether_it_may_be_taken_over() -> None:
+    def told(**changes: Any) -> str:
+        given = replace(args(), **changes)
+        return script(given.hosts[0], given, (KEY, KEY))
+
+    assert f"PLAN_OWNERS={default_owner()}\nPLAN_TAKE_OVER=''\n" in told()
+    assert f"PLAN_OWNERS='team-a\n{default_owner()}'\n" in told(fleet=FleetSettings(owner="team-a"))
+    for policy, take_over in (("always", "yes"), ("refuse", "''")):
+        hosts = (args().hosts[0].model_copy(update={"adopt": policy}),)
+        assert f"PLAN_TAKE_OVER={take_over}\n" in told(hosts=hosts)
+
+
 def test_remote_scripts_are_part_of_what_the_fleet_is_probed_for() -> None:
     graph = lifecycle_graph(host("kvm-1", address="10.0.0.11"), remotes="v1")
     assert graph.one("FleetReady").inputs["remotes"] == "v1"

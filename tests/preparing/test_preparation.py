@@ -104,6 +104,18 @@ def test_a_dead_host_is_tried_so_often_and_no_more(bench: Bench) -> None:
     assert "connection refused" in done.stderr and "(2 attempts)" in done.stderr
 
 
+def test_the_clock_is_told_anew_with_each_attempt(bench: Bench, host: Sshd, tmp_path: Path) -> None:
+    """Attempts and their pauses, and the wait for a bastion's slot, take longer than clocks may differ."""
+    with Proxy(host.port, refuses=2) as proxy:
+        began = int(time.time())
+        command = f"date +%s >{tmp_path}/here; echo @NOW@ >{tmp_path}/told; exec sh -s"
+        done = bench.prepare(endpoint(host, port=proxy.port), FACTS, attempts=3, command=command)
+        assert (done.returncode, proxy.connections) == (0, 3), done.stderr
+    here, told = (int((tmp_path / name).read_text()) for name in ("here", "told"))
+    assert here - began >= 3, "two pauses"
+    assert here - told <= 1
+
+
 def nobody() -> Endpoint:
     """Where no sshd listens."""
     return Endpoint("root", "127.0.0.1", free_port(), another_key())
@@ -305,10 +317,10 @@ def processes_with(word: str) -> list[str]:
 
 
 class Proxy:
-    """Forwards TCP connections until it is told to fall silent; they stay open."""
+    """Forwards TCP connections until it is told to fall silent; they stay open. The first ones may be cut at once."""
 
-    def __init__(self, to: int) -> None:
-        self._to, self._muted = to, threading.Event()
+    def __init__(self, to: int, refuses: int = 0) -> None:
+        self._to, self._refuses, self._muted = to, refuses, threading.Event()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         self._open: list[socket.socket] = []
@@ -332,6 +344,9 @@ class Proxy:
             except OSError:
                 return  # closed
             self.connections += 1
+            if self.connections <= self._refuses:
+                here.close()
+                continue
             there = socket.create_connection(("127.0.0.1", self._to))
             self._open += [here, there]
             for source, sink in ((here, there), (there, here)):

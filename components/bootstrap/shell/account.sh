@@ -106,7 +106,7 @@ directories() {
 # What the package should have done, each looked at and told together.
 account_checks() {
     for program in ruby rsync sudo; do
-        command -v "$program" >/dev/null || problem "$program is missing" "install $program on the host"
+        have "$program" || problem "$program is missing" "install $program on the host"
     done
     for file in /etc/sudoers.d/opennebula "/etc/sudoers.d/opennebula-node-$PLAN_KIND"; do
         [ -f "$file" ] || problem "the package's $file is missing" 'reinstall the node package'

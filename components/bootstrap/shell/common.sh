@@ -33,6 +33,11 @@ changed() {
     esac
 }
 
+have() { command -v "$1" >/dev/null; }
+
+# at_work UNIT: for systemd, where it runs.
+at_work() { timeout 20 systemctl --quiet is-active "$1"; }
+
 # Output of other programs, made fit for one line of ours.
 one_line() { tr -s '[:cntrl:][:space:]' ' ' | sed 's/^ //; s/ $//' | cut -c1-600; }
 
@@ -138,7 +143,8 @@ place() {
     why=$("$@" 2>&1) || unwritten "$placed" "$why"
 }
 
-# put_text FILE OWNER:GROUP MODE TEXT: the whole file is TEXT; readers see the old or the new one, never half.
+# put_text FILE OWNER:GROUP MODE TEXT: the whole file is TEXT; readers see the old or the new one, never half, and after a power cut
+# one of the two: XFS does not write a file before its new name.
 put_text() {
     if [ -L "$1" ]; then
         die "$1 is a symbolic link" "replace it by a plain file"
@@ -149,7 +155,7 @@ put_text() {
     draft=$(dirname "$1")/.$(basename "$1").one-bootstrap
     rm -f "$draft"
     # cat says why, for a full disk as for a read-only one; the shell's own printf does not
-    if ! why=$(printf '%s\n' "$4" | cat 2>&1 >"$draft"); then
+    if ! why=$(printf '%s\n' "$4" | cat 2>&1 >"$draft" && sync "$draft" 2>&1); then
         rm -f "$draft"
         unwritten "$1" "$why"
     fi
@@ -177,6 +183,7 @@ put_record() {
     fi
     changes=$CHANGES
     put_text "$MADE" "$(id -u):$(id -g)" 0644 "$1"
+    place "$MADE" sync "$(dirname "$MADE")"
     CHANGES=$changes
 }
 

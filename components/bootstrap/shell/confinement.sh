@@ -10,7 +10,7 @@ APPARMOR_SWITCH=/sys/module/apparmor/parameters/enabled
 confined_by() {
     if [ "$(cat "$APPARMOR_SWITCH" 2>/dev/null)" = Y ] && [ -d /etc/apparmor.d ]; then
         printf apparmor
-    elif command -v getenforce >/dev/null; then
+    elif have getenforce; then
         case $(bounded 30 getenforce) in
             Enforcing) printf selinux ;;
             Permissive) printf 'selinux (permissive)' ;;
@@ -21,7 +21,7 @@ confined_by() {
 # semanage is no part of a minimal installation
 confinement_preflight() {
     case $PLAN_KIND:$(confined_by) in
-        kvm:selinux*) command -v semanage >/dev/null ||
+        kvm:selinux*) have semanage ||
             want_package '' policycoreutils-python-utils policycoreutils-python-utils ;;
     esac
 }
@@ -56,7 +56,7 @@ confinement_apparmor() {
     CHANGES=$before
     changed
     # a guest's profile is made at its start; those that run keep theirs
-    if [ -d /run/systemd/system ] && timeout 20 systemctl --quiet is-active apparmor.service; then
+    if [ -d /run/systemd/system ] && at_work apparmor.service; then
         limited 90 systemctl reload apparmor.service ||
             die "AppArmor does not take its profiles: $(last_words)" 'systemctl status apparmor on the host'
     fi

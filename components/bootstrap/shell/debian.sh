@@ -33,36 +33,13 @@ debian_complaint() {
 }
 
 debian_preflight() {
-    url=$(source_url)
-    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
-        if [ "$file" != "$DEBIAN_LIST" ] && [ -f "$file" ] &&
-            sed 's/#.*//' "$file" | grep -qF "${url%/}"; then
-            problem "$file names the package source too, perhaps with another key" "rm $file on the host"
-        fi
-    done
+    other_source "$DEBIAN_LIST" /etc/apt/sources.list /etc/apt/sources.list.d/*
     if [ -z "$PLAN_KEY" ]; then
-        debian_check_present_key
+        key_of_host "$DEBIAN_KEY" || true
     fi
     installed=$(debian_installed "$PACKAGE")
     if ! { version_fits "$installed" && [ ! -e "$UNFINISHED" ] && debian_key_fits && same_text "$DEBIAN_LIST" "$(debian_source_line "$DEBIAN_KEY")"; }; then
         debian_try_source "$installed"
-    fi
-}
-
-# No key in the plan: the host brings it, and its full fingerprint must be the one of the plan.
-debian_check_present_key() {
-    if [ ! -f "$DEBIAN_KEY" ]; then
-        problem "the plan has no repository key and the host has no $DEBIAN_KEY" 'set the armored key in the config'
-    elif ! command -v gpg >/dev/null; then
-        problem "gpg is missing, so $DEBIAN_KEY cannot be checked" 'apt-get install gpg, or set the armored key in the config'
-    else
-        mkdir -m 0700 "$WORK/gnupg"
-        prints=$(bounded 60 gpg --homedir "$WORK/gnupg" --batch --with-colons --show-keys "$DEBIAN_KEY" 2>>"$LOG" |
-            awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
-        if [ "$prints" != "$PLAN_FINGERPRINT" ]; then
-            problem "$DEBIAN_KEY has fingerprint $(printf '%s' "${prints:-none}" | one_line), the config says $PLAN_FINGERPRINT" \
-                'put the right key there, or correct the fingerprint'
-        fi
     fi
 }
 
@@ -85,8 +62,7 @@ debian_try_source() {
     : >"$LOG"
     if ! limited 60 apt-get "$@" -o Acquire::Languages=none -o Acquire::Retries=1 -o Acquire::http::Timeout=15 \
         -o Acquire::https::Timeout=15 -o APT::Update::Error-Mode=any update; then
-        problem "package source $url cannot be used: $(complaint)" \
-            'check its address and key in the config, and the network and clock of the host'
+        source_unusable
         return 0
     fi
     choose_version "$present" "$(bounded 60 apt-cache "$@" madison "$PACKAGE" | awk -F '|' '{ gsub(/ /, "", $2); print $2 }')"
@@ -100,7 +76,7 @@ debian_repository() {
     fi
     if ! debian_key_fits; then
         draft=$DEBIAN_KEY.one-bootstrap
-        why=$(key_binary 2>&1 >"$draft") || unwritten "$DEBIAN_KEY" "$why"
+        why=$(key_binary 2>&1 >"$draft" && sync "$draft" 2>&1) || unwritten "$DEBIAN_KEY" "$why"
         chmod 0644 "$draft"
         mv -f "$draft" "$DEBIAN_KEY"
         changed

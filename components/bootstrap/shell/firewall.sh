@@ -20,11 +20,11 @@ firewall_ranges() {
 }
 
 firewall_at_work() {
-    if command -v firewall-cmd >/dev/null && [ "$(timeout 30 firewall-cmd --state 2>&1)" = running ]; then
+    if have firewall-cmd && [ "$(timeout 30 firewall-cmd --state 2>&1)" = running ]; then
         printf firewalld
-    elif command -v ufw >/dev/null && timeout 30 ufw status 2>/dev/null | grep -q '^Status: active'; then
+    elif have ufw && timeout 30 ufw status 2>/dev/null | grep -q '^Status: active'; then
         printf ufw
-    elif [ -d /run/systemd/system ] && command -v nft >/dev/null && timeout 20 systemctl --quiet is-active nftables.service; then
+    elif [ -d /run/systemd/system ] && have nft && at_work nftables.service; then
         printf nftables
     elif [ -n "$(firewall_iptables)" ]; then
         printf iptables
@@ -35,7 +35,7 @@ firewall_at_work() {
 # its table is there: asking makes it.
 firewall_iptables() {
     for each in iptables iptables-legacy; do
-        command -v "$each" >/dev/null || continue
+        have "$each" || continue
         case $(timeout 30 "$each" -V 2>/dev/null) in
             *nf_tables*) ;;
             *) grep -qx filter "$FIREWALL_TABLES" 2>/dev/null || continue ;;
@@ -82,11 +82,11 @@ firewall_shut() {
     if [ "${1:-}" != firewalld ]; then
         withdraw_firewalld ''
     fi
-    if [ "${1:-}" != ufw ] && command -v ufw >/dev/null && { is_made firewall ufw || limited 30 ufw show added; }; then
+    if [ "${1:-}" != ufw ] && have ufw && { is_made firewall ufw || limited 30 ufw show added; }; then
         withdraw_ufw ''
     fi
     if [ "${1:-}" != nftables ]; then
-        if command -v nft >/dev/null && { is_made firewall nftables || limited 30 nft -a list ruleset; }; then
+        if have nft && { is_made firewall nftables || limited 30 nft -a list ruleset; }; then
             withdraw_nftables
         fi
         drop_block /etc/nftables.conf
@@ -109,28 +109,49 @@ firewall_each() {
     done
 }
 
+# In each zone by which a host is reached: the default one, which has the interfaces that nobody has put elsewhere, and those with
+# interfaces or networks of their own. Not in zones that others keep for guests, nor in a list of networks that are banned.
 firewall_firewalld() {
-    firewall_each firewall_rich
-    withdraw_firewalld "$(firewall_each firewall_rich_rule)"
+    default=$(bounded 30 firewall-cmd --get-default-zone)
+    listed 'firewall-cmd --get-active-zones'
+    zones=$({
+        printf '%s\n' "$default"
+        awk '
+            /^[^ ]/ { zone = $1 }
+            zone ~ /^(libvirt|docker)/ { next }
+            /^ *interfaces: *[^ ]/ || (/^ *sources: *[^ ]/ && zone !~ /^(drop|block)$/) { print zone }' "$WORK/listed"
+    } | sort -u)
+    # without a zone: noted by an earlier program, which knew the default one alone
+    recorded firewalld | grep '^rule ' >"$WORK/rules" || true
+    while read -r rich; do
+        made firewalld "$default $rich"
+        unmade firewalld "$rich"
+    done <"$WORK/rules"
+    firewall_each firewall_rich_rule >"$WORK/wanted"
+    while read -r zone rich; do firewall_rich; done <"$WORK/wanted"
+    withdraw_firewalld "$(cat "$WORK/wanted")"
 }
 
-firewall_rich_rule() { printf 'rule family="ipv4" source address="%s" port port="%s" protocol="tcp" accept\n' "$2" "$1"; }
+firewall_rich_rule() {
+    for zone in $zones; do
+        printf '%s rule family="ipv4" source address="%s" port port="%s" protocol="tcp" accept\n' "$zone" "$2" "$1"
+    done
+}
 
 # Both for the next boot and for now: a reload would drop what others added. A rule that is there without a note is an operator's.
 firewall_rich() {
-    rich=$(firewall_rich_rule "$1" "$2")
     absent=''
     for where in --permanent ''; do
         # shellcheck disable=SC2086 # an option or nothing
-        limited 60 firewall-cmd $where "--query-rich-rule=$rich" || absent="$absent now$where"
+        limited 60 firewall-cmd $where "--zone=$zone" "--query-rich-rule=$rich" || absent="$absent now$where"
     done
     if [ "$absent" = ' now--permanent now' ]; then
-        made firewalld "$rich"
+        made firewalld "$zone $rich"
     fi
     for where in $absent; do
         # shellcheck disable=SC2086
-        limited 60 firewall-cmd ${where#now} "--add-rich-rule=$rich" ||
-            die "firewalld does not open $1: $(last_words)" "firewall-cmd --add-rich-rule='$rich' on the host"
+        limited 60 firewall-cmd ${where#now} "--zone=$zone" "--add-rich-rule=$rich" ||
+            die "firewalld does not open the zone $zone: $(last_words)" "firewall-cmd --zone=$zone --add-rich-rule='$rich' on the host"
         changed
     done
 }

@@ -58,7 +58,7 @@ lxc_range() {
 }
 
 lxc_checks() {
-    command -v lxc-ls >/dev/null || problem 'lxc-ls is missing' 'reinstall opennebula-node-lxc'
+    have lxc-ls || problem 'lxc-ls is missing' 'reinstall opennebula-node-lxc'
 }
 
 # Told, not demanded: without nbd the host runs containers from raw disks.

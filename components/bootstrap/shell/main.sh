@@ -3,9 +3,10 @@
 
 preflight() {
     for tool in awk base64 cmp df flock getent setpriv stat timeout; do
-        command -v "$tool" >/dev/null || problem "the program $tool is missing" "install $tool on the host"
+        have "$tool" || problem "the program $tool is missing" "install $tool on the host"
     done
     clock_preflight
+    owner_preflight
     name=$(uname -n)
     if ! timeout 15 getent hosts "$name" >/dev/null; then
         problem "the host cannot resolve its own name $name" "add '127.0.1.1 $name' to /etc/hosts on the host"
@@ -26,15 +27,26 @@ preflight() {
         "${PLAN_KIND}_preflight"
     fi
     settle
+    own
 }
 
-# PLAN_NOW is the sender's clock, given beside the script; signatures and certificates are judged by the host's.
+# Whose host this is stands in the record, also where no oned knows of it. One without a note is nobody's.
+owner_preflight() {
+    owner=$(recorded owner)
+    if [ -n "$owner" ] && [ -z "$PLAN_TAKE_OVER" ] && ! printf '%s\n' "$owner" | grep -qxF "$PLAN_OWNERS"; then
+        problem "the host belongs to $(printf '%s' "$owner" | head -n 1), and this stack is $(printf '%s' "$PLAN_OWNERS" | head -n 1)" \
+            "take it out of this configuration, or set 'adopt: always' for it"
+    fi
+}
+
+own() { put_record "$(printf '%s\n' "$PLAN_OWNERS" | sed -n 's/^./owner &/p'; grep -v '^owner ' "$MADE" 2>/dev/null || true)"; }
+
+# PLAN_NOW is the sender's clock, given beside the script, CLOCK the host's when it came; signatures and certificates are judged by that.
 clock_preflight() {
-    clock=$(date +%s)
-    if [ "$clock" -lt "$PLAN_EARLIEST" ]; then
+    if [ "$CLOCK" -lt "$PLAN_EARLIEST" ]; then
         problem "the clock says $(date -u +%FT%TZ), which is long past" 'set the clock, enable NTP'
     elif [ -n "${PLAN_NOW:-}" ]; then
-        skew=$((clock - PLAN_NOW))
+        skew=$((CLOCK - PLAN_NOW))
         if [ "${skew#-}" -gt "$PLAN_CLOCK_SKEW" ]; then
             problem "the clock is $skew s off the control side's (more than $PLAN_CLOCK_SKEW s)" 'set the clock, enable NTP'
         fi
@@ -91,6 +103,7 @@ main() {
     if [ "$(id -u)" -ne 0 ]; then
         die 'this must run as root' 'give the login user passwordless sudo'
     fi
+    CLOCK=$(date +%s) # before anything is waited for
     begin
     for each_step in $PLAN_STEPS; do
         step "$each_step"

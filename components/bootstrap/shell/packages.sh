@@ -9,6 +9,7 @@ PACKAGE=opennebula-node-$PLAN_KIND
 WANTED='' # full version to install; empty: what is installed fits
 EXTRA=''  # packages of the distribution that this host needs besides
 ARCHITECTURES='x86_64 aarch64'
+AGAIN=''  # yes: what a run before this one may have left half is installed once more
 # survives a power cut, unlike the run that wrote it
 UNFINISHED=/var/lib/one-bootstrap.unfinished
 
@@ -99,6 +100,41 @@ with_lock() {
     done
 }
 
+# other_source OURS FILE...: files of somebody else that name our source too.
+other_source() {
+    ours=$1 url=$(source_url)
+    shift
+    for file in "$@"; do
+        if [ "$file" != "$ours" ] && [ -f "$file" ] && sed 's/#.*//' "$file" | grep -qF "${url%/}"; then
+            problem "$file names the package source too, perhaps with another key" "rm $file on the host"
+        fi
+    done
+}
+
+# key_of_host FILE: without a key in the plan the host brings it, and its full fingerprint must be the plan's. 1: it is not, and told.
+key_of_host() {
+    if [ ! -f "$1" ]; then
+        problem "the plan has no repository key and the host has no $1" 'set the armored key in the config'
+        return 1
+    elif ! have gpg; then
+        problem "gpg is missing, so $1 cannot be checked" 'install gpg on the host, or set the armored key in the config'
+        return 1
+    fi
+    mkdir -m 0700 "$WORK/gnupg"
+    prints=$(bounded 60 gpg --homedir "$WORK/gnupg" --batch --with-colons --show-keys "$1" 2>>"$LOG" |
+        awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
+    if [ "$prints" != "$PLAN_FINGERPRINT" ]; then
+        problem "$1 has fingerprint $(printf '%s' "${prints:-none}" | one_line), the config says $PLAN_FINGERPRINT" \
+            'put the right key there, or correct the fingerprint'
+        return 1
+    fi
+}
+
+source_unusable() {
+    problem "package source $(source_url) cannot be used: $(complaint)" \
+        'check its address and key in the config, and the network and clock of the host'
+}
+
 # choose_version INSTALLED OFFERED (newest first): what to install, or why that cannot be.
 choose_version() {
     if version_fits "$1"; then
@@ -137,13 +173,20 @@ want_package() {
     done
 }
 
-# The mark stays when a run is killed or the power fails in the middle: half an installation looks whole to rpm.
+# The mark stays when a run is killed or the power fails in the middle: half an installation looks whole to rpm. It keeps its time,
+# which tells what came since.
 package() {
     if [ -z "$WANTED$EXTRA" ]; then
         return 0
     fi
-    if [ -n "$WANTED" ]; then
+    if [ -e "$UNFINISHED" ]; then
+        # shellcheck disable=SC2034 # rpm.sh reads it
+        AGAIN=yes
+    else
         place "$UNFINISHED" touch "$UNFINISHED"
+        place "$UNFINISHED" sync "$UNFINISHED" "$(dirname "$UNFINISHED")"
+    fi
+    if [ -n "$WANTED" ]; then
         if [ -z "$("${FAMILY}_installed" "$PACKAGE")" ]; then
             made package "$PACKAGE"
         fi

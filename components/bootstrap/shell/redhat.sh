@@ -6,7 +6,7 @@ REDHAT_REPO=/etc/yum.repos.d/opennebula.repo
 redhat_installed() { rpm_installed "$1"; }
 redhat_newer() { rpm_newer "$1" "$2"; }
 redhat_locked() { [ "$1" -eq 200 ]; } # what exit_on_lock makes of a lock
-redhat_complaint() { grep -E '^(Error|error)|GPG (check|signature)|nothing provides|No match|Status code|Curl error|with PID' "$LOG" || tail -n 3 "$LOG"; }
+redhat_complaint() { grep -E '^(Error|error)|GPG (check|signature)|nothing provides|No match|not available|Status code|Curl error|with PID' "$LOG" || tail -n 3 "$LOG"; }
 
 # dnf waits for ever unless it is told not to
 redhat_dnf() { with_lock "$PLAN_INSTALL_LIMIT" dnf -y --setopt=exit_on_lock=1 --setopt=timeout=30 "$@"; }
@@ -28,15 +28,16 @@ redhat_lock_holder() {
 }
 
 redhat_preflight() {
-    rpm_other_source /etc/yum.repos.d "$REDHAT_REPO"
-    redhat_dependencies
+    other_source "$REDHAT_REPO" /etc/yum.repos.d/*.repo
+    redhat_missing
     if ! rpm_settled "$REDHAT_REPO"; then
         redhat_try_source
     fi
+    redhat_dependencies
 }
 
-# CRB_ID and what is still missing of CRB and EPEL
-redhat_dependencies() {
+# CRB_ID, and which of CRB and EPEL is not there by its usual name. Clouds have names of their own for RHEL's.
+redhat_missing() {
     major=${OS_VERSION%%.*}
     case $OS_ID:$major in
         rhel:*) CRB_ID=codeready-builder-for-rhel-$major-$(uname -m)-rpms ;;
@@ -48,11 +49,33 @@ redhat_dependencies() {
     EPEL_MISSING=yes
     for each in $enabled; do
         case $each in
-            "$CRB_ID") CRB_MISSING='' ;;
+            *-debug-* | *-source-*) ;;
+            "$CRB_ID" | *"codeready-builder-for-rhel-$major-"*) CRB_MISSING='' ;;
             epel) EPEL_MISSING='' ;;
         esac
     done
-    if [ -z "$CRB_MISSING$EPEL_MISSING" ] || { [ "$OS_ID" != rhel ] && [ -n "$PLAN_ENABLE" ]; }; then
+}
+
+# Whether they are needed dnf can say, with the source of the try: mirrors have any name.
+redhat_dependencies() {
+    names="${WANTED:+$PACKAGE-$WANTED}${EXTRA:+ $EXTRA}"
+    if [ -n "$names" ]; then
+        mkdir -p "$WORK/dnf"
+        : >"$LOG"
+        # it stops where it would have asked: other people's repositories may have been left out by then, with an error
+        # shellcheck disable=SC2086 # a list of words
+        if limited 300 dnf -y --setopt=exit_on_lock=1 --setopt=timeout=15 --setopt=retries=1 "--setopt=logdir=$WORK/dnf" \
+            "--setopt=reposdir=/etc/yum.repos.d,$WORK/dnf/repos" --assumeno install $names || grep -q 'Operation aborted' "$LOG"; then
+            CRB_MISSING=''
+            EPEL_MISSING=''
+        elif [ -z "$CRB_MISSING$EPEL_MISSING" ]; then
+            problem "$names cannot be installed: $(complaint)" "look at the host's other repositories: dnf repolist"
+        fi
+    elif [ -n "$(rpm_installed "$PACKAGE")" ]; then
+        CRB_MISSING=''
+        EPEL_MISSING=''
+    fi
+    if [ "$OS_ID" != rhel ] && [ -n "$PLAN_ENABLE" ]; then
         return 0
     fi
     if [ -n "$CRB_MISSING" ]; then
@@ -76,21 +99,11 @@ redhat_try_source() {
     : >"$LOG"
     if ! limited 60 dnf "$@" --setopt=skip_if_unavailable=0 "--setopt=reposdir=$corner/repos" \
         "--setopt=cachedir=$corner/cache" makecache; then
-        problem "package source $(source_url) cannot be used: $(complaint)" \
-            'check its address and key in the config, and the network and clock of the host'
+        source_unusable
         return 0
     fi
     choose_version "$(rpm_installed "$PACKAGE")" "$(timeout 60 dnf "$@" -q -C "--setopt=reposdir=$corner/repos" \
         "--setopt=cachedir=$corner/cache" repoquery --qf '%{version}-%{release}' "$PACKAGE" 2>>"$LOG" | sort -rVu)"
-    # With every source that it needs there, dnf can say now whether the installation will work out.
-    if [ -n "$WANTED" ] && [ -z "$CRB_MISSING$EPEL_MISSING" ]; then
-        : >"$LOG"
-        # it stops where it would have asked: other people's repositories may have been left out by then, with an error
-        if ! limited 300 dnf "$@" "--setopt=reposdir=/etc/yum.repos.d,$corner/repos" --assumeno install "$PACKAGE-$WANTED" &&
-            ! grep -q 'Operation aborted' "$LOG"; then
-            problem "$PACKAGE $WANTED cannot be installed: $(complaint)" "look at the host's other repositories: dnf repolist"
-        fi
-    fi
 }
 
 redhat_repository() {
@@ -99,26 +112,26 @@ redhat_repository() {
         return 0
     fi
     if [ -n "$CRB_MISSING" ]; then
-        if ! limited 60 rpm -q dnf-plugins-core && ! limited 60 dnf config-manager --help; then
-            redhat_dnf install dnf-plugins-core || die "dnf-plugins-core cannot be installed: $(complaint)" 'dnf install dnf-plugins-core'
-        fi
-        limited 60 dnf -y config-manager --set-enabled "$CRB_ID" ||
-            die "the repository $CRB_ID cannot be enabled: $(complaint)" "dnf config-manager --set-enabled $CRB_ID on the host"
-        changed
+        redhat_enable "$CRB_ID"
     fi
     if [ -n "$EPEL_MISSING" ]; then
-        # a package of the distribution itself, signed with its key
+        # a package of the distribution itself, signed with its key; one that is there may be switched off
         redhat_dnf install epel-release || die "epel-release cannot be installed: $(complaint)" 'dnf install epel-release on the host'
-        changed
+        redhat_enable epel
     fi
 }
 
-redhat_install() {
-    if [ -e "$UNFINISHED" ] && [ -n "$(rpm_present)" ]; then
-        # shellcheck disable=SC2046 # a list of words
-        redhat_dnf reinstall $(rpm_present) || say "dnf reinstall says: $(complaint)"
-        rpm_scriptlets
+redhat_enable() {
+    if ! limited 60 rpm -q dnf-plugins-core && ! limited 60 dnf config-manager --help; then
+        redhat_dnf install dnf-plugins-core || die "dnf-plugins-core cannot be installed: $(complaint)" 'dnf install dnf-plugins-core'
     fi
+    limited 60 dnf -y config-manager --set-enabled "$1" ||
+        die "the repository $1 cannot be enabled: $(complaint)" "dnf config-manager --set-enabled $1 on the host"
+    changed
+}
+
+redhat_install() {
+    rpm_again '%{NEVRA}' redhat_dnf reinstall
     names="${WANTED:+$PACKAGE-$WANTED}${EXTRA:+ $EXTRA}"
     # shellcheck disable=SC2086 # a list of words
     redhat_dnf install $names || die "$names cannot be installed: $(complaint)" "dnf install $names on the host"

@@ -26,34 +26,13 @@ rpm_trusts_key() {
             END { exit !found }'
 }
 
-# rpm_other_source FOLDER OURS: files of somebody else that name our source too.
-rpm_other_source() {
-    url=$(source_url)
-    for file in "$1"/*.repo; do
-        if [ "$file" != "$2" ] && [ -f "$file" ] && sed 's/#.*//' "$file" | grep -qF "${url%/}"; then
-            problem "$file names the package source too, perhaps with another key" "rm $file on the host"
-        fi
-    done
-}
-
 # rpm_key_to FILE: the key of the plan, or the host's own if its fingerprint is the plan's. 1: none, and told.
 rpm_key_to() {
     if [ -n "$PLAN_KEY" ]; then
         printf '%s\n' "$PLAN_KEY" >"$1"
         return 0
     fi
-    if [ ! -f "$RPM_KEY" ]; then
-        problem "the plan has no repository key and the host has no $RPM_KEY" 'set the armored key in the config'
-        return 1
-    fi
-    mkdir -m 0700 "$WORK/gnupg"
-    prints=$(bounded 60 gpg --homedir "$WORK/gnupg" --batch --with-colons --show-keys "$RPM_KEY" 2>>"$LOG" |
-        awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
-    if [ "$prints" != "$PLAN_FINGERPRINT" ]; then
-        problem "$RPM_KEY has fingerprint $(printf '%s' "${prints:-none}" | one_line), the config says $PLAN_FINGERPRINT" \
-            'put the right key there, or correct the fingerprint'
-        return 1
-    fi
+    key_of_host "$RPM_KEY" || return 1
     cp "$RPM_KEY" "$1"
 }
 
@@ -90,5 +69,27 @@ rpm_scriptlets() {
     fi
 }
 
-# All packages of OpenNebula that are there, for installing them once more.
-rpm_present() { bounded 60 rpm -qa --qf '%{NAME}\n' 'opennebula-*' | sort; }
+# rpm_since TIME FORMAT: OpenNebula's packages as FORMAT says, and all that came since.
+rpm_since() {
+    bounded 60 rpm -qa --qf "%{INSTALLTIME} %{NAME} $2\n" |
+        awk -v since="$1" '$2 ~ /^opennebula-/ || $1 >= since && $2 != "gpg-pubkey" { print $3 }' | sort
+}
+
+# rpm_again FORMAT COMMAND...: what a run before this one may have left half. Both managers call it a success when some of it came, so
+# the times are looked at. Where it fails, and what is there is what is wanted, nothing after it would mend it.
+rpm_again() {
+    [ -n "$AGAIN" ] || return 0
+    present=$(rpm_since "$(stat -c %Y "$UNFINISHED")" "$1")
+    [ -n "$present" ] || return 0
+    shift
+    began=$(date +%s)
+    # shellcheck disable=SC2086 # a list of words
+    if ! "$@" $present || rpm_since 9999999999 '%{INSTALLTIME}' | awk -v began="$began" '$1 < began { old = 1 } END { exit !old }'; then
+        rpm_scriptlets
+        again="what an interrupted run has left cannot be installed once more: $(complaint)"
+        [ "$(rpm_installed "$PACKAGE")" != "$WANTED" ] || die "$again" \
+            'mend what it says, then run it again; or set a version that the package source has'
+        say "$again"
+    fi
+    rpm_scriptlets
+}

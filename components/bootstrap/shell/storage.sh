@@ -23,11 +23,17 @@ storage_preflight() {
             problem "the host cannot resolve $server, which $target is to be mounted from" 'mend the DNS server or the config'
         fi
         present=$(mounted_from "$target")
-        if [ -n "$present" ] && [ "$present" != "$source" ] && ! mounts_ours | grep -q "^$present $target "; then
+        if [ -n "$present" ] && [ "$present" != "$source" ] && ! mounts_ours | cut -d ' ' -f 1,2 | grep -qxF "$present $target"; then
             problem "$target is mounted from $present already, not from $source" "umount $target on the host, or correct the config"
         fi
         if [ -n "$present" ] && ! storage_answers "$target"; then
             problem "$target, mounted from $present, does not answer" "mend its server, or umount -f -l $target on the host"
+            continue
+        fi
+        # by that name the kernel lists it
+        real=$(bounded 20 readlink -m "$target")
+        if [ "$real" != "$target" ]; then
+            problem "$target lies behind a symbolic link" "name $real in the config"
         fi
         if without_block "$FSTAB" 2>/dev/null |
             awk -v target="$target" '$1 !~ /^#/ && $2 == target { found = 1 } END { exit !found }'; then

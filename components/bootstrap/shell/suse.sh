@@ -6,7 +6,7 @@ SUSE_REPO=/etc/zypp/repos.d/opennebula.repo
 suse_installed() { rpm_installed "$1"; }
 suse_newer() { rpm_newer "$1" "$2"; }
 suse_locked() { [ "$1" -eq 7 ]; } # ZYPPER_EXIT_ZYPP_LOCKED
-suse_complaint() { grep -iE '^ *(error|problem|nothing provides|warning: .*signature)|not found|fail|signature|can.t|locked|permission' "$LOG" || tail -n 3 "$LOG"; }
+suse_complaint() { grep -iE '^ *(error|problem|nothing provides|warning: .*signature)|not found|fail|signature|can.t|locked|permission|@System' "$LOG" || tail -n 3 "$LOG"; }
 
 # zypper itself is asked, for something that takes its lock: a number left in its lock file counts only while a zypp program has it.
 suse_lock_holder() {
@@ -18,18 +18,19 @@ suse_lock_holder() {
     fi
 }
 
-# Done, and only a reboot or a restart of daemons is advised: 102 and 103. A scriptlet that failed: 107, a failure.
+# Done, and only a reboot or a restart of daemons is advised: 102 and 103; or another source was left out, and not needed: 106. A
+# scriptlet that failed: 107, a failure.
 suse_zypper() {
     status=0
     with_lock "$PLAN_INSTALL_LIMIT" zypper --non-interactive "$@" || status=$?
     case $status in
-        102 | 103) return 0 ;;
+        102 | 103 | 106) return 0 ;;
         *) return "$status" ;;
     esac
 }
 
 suse_preflight() {
-    rpm_other_source /etc/zypp/repos.d "$SUSE_REPO"
+    other_source "$SUSE_REPO" /etc/zypp/repos.d/*.repo
     if ! rpm_settled "$SUSE_REPO"; then
         suse_try_source
     fi
@@ -45,8 +46,7 @@ suse_try_source() {
     limited 30 rpm --root "$corner/root" --import "$corner/key" || true # zypper will say what is wrong
     set -- --non-interactive --root "$corner/root" --reposd-dir "$corner/repos" --cache-dir "$corner/cache"
     if ! limited 60 zypper "$@" refresh; then
-        problem "package source $(source_url) cannot be used: $(complaint)" \
-            'check its address and key in the config, and the network and clock of the host'
+        source_unusable
         return 0
     fi
     choose_version "$(rpm_installed "$PACKAGE")" "$(timeout 60 zypper --xmlout "$@" --no-refresh search --details --match-exact \
@@ -58,11 +58,7 @@ suse_repository() { rpm_repository "$SUSE_REPO"; }
 suse_install() {
     with_lock 300 zypper --non-interactive refresh opennebula ||
         die "zypper cannot read the source: $(complaint)" 'zypper refresh opennebula on the host'
-    if [ -e "$UNFINISHED" ] && [ -n "$(rpm_present)" ]; then
-        # shellcheck disable=SC2046 # a list of words
-        suse_zypper install --force --no-recommends $(rpm_present) || say "zypper install --force says: $(complaint)"
-        rpm_scriptlets
-    fi
+    rpm_again '%{NAME}=%{EVR}' suse_zypper install --force --no-recommends
     names="${WANTED:+$PACKAGE=$WANTED}${EXTRA:+ $EXTRA}"
     # shellcheck disable=SC2086 # a list of words
     suse_zypper install --no-recommends $names || {

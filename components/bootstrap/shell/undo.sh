@@ -9,7 +9,7 @@ undo_preflight() {
         say "there is no $ONE_USER: this host is not prepared, or the package was removed"
     fi
     guests=$(undo_processes '*qemu-system*' '*qemu-kvm*' | one_line)
-    if command -v lxc-ls >/dev/null; then
+    if have lxc-ls; then
         guests="$guests$(timeout 30 lxc-ls --running -1 2>/dev/null | grep '^one-' | one_line)"
     fi
     if [ -n "$guests" ]; then
@@ -107,10 +107,10 @@ undo_mounts() {
 
 undo_firewall() {
     withdraw_firewalld ''
-    if command -v ufw >/dev/null; then
+    if have ufw; then
         withdraw_ufw ''
     fi
-    if command -v nft >/dev/null; then
+    if have nft; then
         withdraw_nftables
     fi
     drop_block /etc/nftables.conf
@@ -130,7 +130,7 @@ undo_confinement() {
     fi
     CHANGES=$before
     changed
-    if [ -d /run/systemd/system ] && timeout 20 systemctl --quiet is-active apparmor.service; then
+    if [ -d /run/systemd/system ] && at_work apparmor.service; then
         limited 90 systemctl reload apparmor.service ||
             die "AppArmor does not take its profiles: $(last_words)" 'systemctl status apparmor on the host'
     fi
@@ -143,9 +143,9 @@ undo_package() {
     while read -r package; do
         if [ -z "$PLAN_UNINSTALL" ]; then
             say "$package stays installed"
-        elif command -v dpkg >/dev/null && limited 60 dpkg -s "$package"; then
+        elif have dpkg && limited 60 dpkg -s "$package"; then
             undo_remove dpkg --remove "$package"
-        elif command -v rpm >/dev/null && limited 60 rpm -q "$package"; then
+        elif have rpm && limited 60 rpm -q "$package"; then
             undo_remove rpm --erase "$package"
         fi
     done <"$WORK/packages"

@@ -21,29 +21,41 @@ withdraw_firewalld() {
     done <"$WORK/rules"
 }
 
-# 1: there is no firewalld to ask.
+# withdraw_rule [ZONE ]RULE: without a zone it is the default one's. 1: there is no firewalld to ask.
 withdraw_rule() {
-    if command -v firewall-cmd >/dev/null && [ "$(timeout 30 firewall-cmd --state 2>&1)" = running ]; then
+    zone=''
+    case $1 in
+        'rule '*) ;;
+        *) zone=--zone=${1%% *} ;;
+    esac
+    set -- "rule ${1#*rule }"
+    if have firewall-cmd && [ "$(timeout 30 firewall-cmd --state 2>&1)" = running ]; then
         withdraw_rich_rule "$1" firewall-cmd --permanent
         withdraw_rich_rule "$1" firewall-cmd
-    elif command -v firewall-offline-cmd >/dev/null; then
+    elif have firewall-offline-cmd; then
         withdraw_rich_rule "$1" firewall-offline-cmd
     else
         return 1
     fi
 }
 
-# withdraw_rich_rule RULE COMMAND...: a query ends with 1 for a rule that is not there, and otherwise when it does not know.
+# withdraw_rich_rule RULE COMMAND...: a query ends with 1 for a rule that is not there, with 112 for a zone, and otherwise when it does
+# not know.
 withdraw_rich_rule() {
-    rich=$1
+    rich=$1 unknown=0
     shift
-    if limited 60 "$@" "--query-rich-rule=$rich"; then
-        limited 60 "$@" "--remove-rich-rule=$rich" ||
-            die "firewalld keeps a rule of ours: $(last_words)" "$* --remove-rich-rule='$rich' on the host"
-        changed
-    elif [ $? -ne 1 ]; then
-        die "firewalld does not tell whether it has a rule of ours: $(last_words)" "$* --query-rich-rule='$rich' on the host"
-    fi
+    # shellcheck disable=SC2086 # an option or nothing
+    set -- "$@" $zone
+    limited 60 "$@" "--query-rich-rule=$rich" || unknown=$?
+    case $unknown in
+        0)
+            limited 60 "$@" "--remove-rich-rule=$rich" ||
+                die "firewalld keeps a rule of ours: $(last_words)" "$* --remove-rich-rule='$rich' on the host"
+            changed
+            ;;
+        1 | 112) ;;
+        *) die "firewalld does not tell whether it has a rule of ours: $(last_words)" "$* --query-rich-rule='$rich' on the host" ;;
+    esac
 }
 
 # withdraw_ufw WANTED: of what `ufw show added` lists, and in its words without the comment.
@@ -96,8 +108,8 @@ drop_block() {
     fi
 }
 
-# mounts_ours: the lines of our block in fstab.
-mounts_ours() { sed -n "\\|^$BLOCK_BEGIN\$|,\\|^$BLOCK_END\$|p" "$FSTAB" 2>/dev/null | grep -v '^#' || true; }
+# mounts_ours: the lines of our block in fstab, with sources as the kernel shows them.
+mounts_ours() { sed -n "\\|^$BLOCK_BEGIN\$|,\\|^$BLOCK_END\$|p" "$FSTAB" 2>/dev/null | grep -v '^#' | sed 's|\([^:]\)/* |\1 |' || true; }
 
 # mounted_from TARGET: what is mounted there, the uppermost; nothing, if nothing is.
 mounted_from() { awk -v target="$1" '$2 == target { found = $1 } END { print found }' "$MOUNTS"; }

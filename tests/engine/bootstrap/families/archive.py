@@ -30,6 +30,8 @@ _EMPTY = {
     "crb": ("augeas",),
     "epel": ("rubygem-sqlite3", "ceph-common", "qemu-kvm-block-rbd", "qemu-block-rbd", "rbd-nbd"),
 }
+# one that fails while a test wants it to
+_SCRIPTS = dict.fromkeys(("nfs-utils", "nfs-client"), "%post\ntest ! -e /srv/broken && touch /srv/nfs\n")
 _LIBVIRT = {
     "etc/libvirt/qemu.conf": 'user = "root"\n',
     "etc/libvirt/libvirtd.conf": "",
@@ -64,7 +66,7 @@ def _publish(draft: Path, root: Path, key: Path) -> None:
     shutil.copyfile(key / "secret.asc", work / "secret.asc")
     specs = [_package(work, name, version) for version in ("7.4.0", "7.4.1", "6.10.5") for name in _PACKAGES]
     for repository, names in _EMPTY.items():
-        specs += [_spec(work, repository, name, "1", "") for name in names]
+        specs += [_spec(work, repository, name, "1", _SCRIPTS.get(name, "")) for name in names]
     specs += [
         _spec(work, "baseos", "base-release", "1", "", extra="Provides: system-release = 9, /bin/sh\n"),
         _spec(

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from components.bootstrap.script import render, steps
+from components.bootstrap.script import Mount, render, steps
 from components.bootstrap.systems import BY_KEY
 from tests.bootstrap.evidence import GROUND
 from tests.engine.bootstrap.bench import in_step, killed_before
@@ -76,6 +76,33 @@ def test_half_an_installation_that_looks_whole_to_rpm_is_done_again(system: str)
 
 
 @pytest.mark.parametrize("system", ["almalinux:9", "sles:15"])
+def test_what_such_an_installation_brought_along_comes_once_more_too(system: str) -> None:
+    with start(system) as root:
+        root.root("touch -d '1 hour ago' /srv/began")
+        root.prepare()
+        root.root("rm /usr/bin/virsh; touch -r /srv/began /var/lib/one-bootstrap.unfinished")
+        assert "package" in root.prepare().facts["changes"]
+        root.root("test -x /usr/bin/virsh")
+        root.assert_whole()
+
+
+@pytest.mark.parametrize("system", ["almalinux:9", "sles:15"])
+def test_half_an_installation_that_cannot_be_done_again_is_told_each_time(system: str) -> None:
+    with start(system) as root:
+        root.prepare()
+        root.root("touch -d '1 minute ago' /var/lib/one-bootstrap.unfinished")
+        began = root.root("stat -c %Y /var/lib/one-bootstrap.unfinished")
+        newer = root.repository(url="file:///srv/archive/newer")  # without what is installed
+        for _ in range(2):
+            complaint = root.prepare(repository=newer).complaint
+            assert "package: what an interrupted run has left cannot be installed once more: " in complaint
+            assert "opennebula-node-kvm-7.4.0-1" in complaint
+        assert root.root("stat -c %Y /var/lib/one-bootstrap.unfinished") == began
+        assert root.prepare(repository=newer, version="7.4.1").facts["version"] == "7.4.1-1"
+        root.root("! ls /var/lib/one-bootstrap.unfinished")
+
+
+@pytest.mark.parametrize("system", ["almalinux:9", "sles:15"])
 def test_another_release_is_installed_when_wanted_and_never_an_older_one(system: str) -> None:
     with start(system) as root:
         root.prepare()
@@ -107,4 +134,35 @@ def test_a_scriptlet_that_fails_is_told_and_the_packages_come_once_more(system: 
         root.root("mv /usr/bin/away /usr/bin/ssh-keygen")
         assert "package" in root.prepare().facts["changes"]
         root.root("test -f /var/lib/one/.ssh/id_rsa")
+        root.assert_whole()
+
+
+@pytest.mark.parametrize("system", ["almalinux:9", "sles:15"])
+def test_so_do_packages_of_the_distribution_that_a_prepared_host_needs_besides(system: str) -> None:
+    mounts = (Mount(source="127.0.0.1:/export/0", target="/var/lib/one/datastores/0"),)
+    with start(system) as root:
+        root.with_recorded("mount")
+        root.prepare()
+        root.root("touch /srv/broken")
+        for _ in range(2):
+            assert "a scriptlet of the packages failed: " in root.prepare(mounts=mounts).complaint
+        root.root("rm /srv/broken")
+        assert "package" in root.prepare(mounts=mounts).facts["changes"]
+        root.root("test -e /srv/nfs; ! ls /var/lib/one-bootstrap.unfinished")
+
+
+def test_zypper_takes_the_version_that_is_there_and_no_newer_one() -> None:
+    with start("sles:15") as root:
+        root.prepare()
+        root.root("printf '[o]\\nname=o\\nbaseurl=file:///srv/archive/newer\\ngpgcheck=0\\n' >/etc/zypp/repos.d/o.repo")
+        root.root("touch -d '1 minute ago' /var/lib/one-bootstrap.unfinished")
+        assert "package" in root.prepare().facts["changes"]
+        assert root.root("rpm -qa --qf '%{VERSION}\\n' 'opennebula-*' | sort -u") == "7.4.0\n"
+
+
+def test_zypper_is_done_also_where_it_left_out_another_source() -> None:
+    with start("sles:15") as root:
+        root.root("printf '[o]\\nname=o\\nbaseurl=http://127.0.0.1:9/\\nautorefresh=1\\n' >/etc/zypp/repos.d/o.repo")
+        assert "package" in root.prepare().facts["changes"]
+        root.root("rm /etc/zypp/repos.d/o.repo")
         root.assert_whole()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from components.bootstrap.script import render
+from tests.bootstrap.examples import OTHER_KEY
 from tests.engine.bootstrap.families.roots import Root, start
 from tests.openpgp_key import ARMORED, FINGERPRINT
 
@@ -150,6 +151,66 @@ def test_rhel_without_crb_and_epel_is_told_how_to_get_them() -> None:
         root.assert_untouched()
 
 
+def _source(root: Root, name: str, place: str) -> None:
+    text = f"[{name}]\nname={name}\nbaseurl=file:///srv/archive/{place}\nenabled=1\ngpgcheck=0\n"
+    (root.path / f"etc/yum.repos.d/{name}.repo").write_text(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "codeready-builder-for-rhel-9-rhui-rpms",  # Amazon
+        "rhui-codeready-builder-for-rhel-9-x86_64-rhui-rpms",  # Google
+        "ours-9-builder",  # a mirror, or Satellite
+    ],
+)
+def test_rhel_may_call_crb_and_epel_otherwise(name: str) -> None:
+    with start("rhel:9") as root:
+        _source(root, name, "crb")
+        told = root.prepare().complaint
+        assert "the repository epel is not enabled" in told
+        assert ("the repository codeready-builder-for-rhel-9-" in told) == name.startswith("ours")
+        _source(root, "ours-epel", "epel")
+        assert root.prepare().facts["version"] == "7.4.0-1"
+        root.assert_whole()
+
+
+def test_packages_for_debugging_are_no_crb() -> None:
+    with start("rhel:9") as root:
+        for kind in ("debug", "source"):
+            _source(root, f"codeready-builder-for-rhel-9-x86_64-{kind}-rpms", "lts")
+        assert "the repository codeready-builder-for-rhel-9-x86_64-rpms is not enabled" in root.prepare().complaint
+
+
+def test_mirrors_of_other_names_do_for_alma_too() -> None:
+    with start("almalinux:9") as root:
+        for name in ("crb", "epel"):
+            _source(root, f"ours-{name}", name)
+        assert root.prepare(repository=root.repository(enable_dependencies=False)).facts["changed"]
+        root.assert_whole()
+        assert "enabled=0" in root.root("cat /etc/yum.repos.d/crb.repo")  # what is not missing is not enabled
+
+
+def test_what_is_missing_is_no_matter_where_nothing_is_to_be_installed() -> None:
+    with start("rhel:9") as root:
+        for name in ("crb", "epel"):
+            _source(root, f"ours-{name}", name)
+        root.prepare()
+        root.root("rm /etc/yum.repos.d/ours-*")
+        assert root.prepare().facts["changed"] is False
+        complaint = root.prepare(ceph=True).complaint
+        assert "the repository epel is not enabled" in complaint
+
+
+def test_an_epel_that_is_there_and_switched_off_is_switched_on() -> None:
+    with start("almalinux:9") as root:
+        root.root(
+            "rpm -i --nodeps /srv/archive/baseos/epel-release-1-1.noarch.rpm; sed -i s/enabled=1/enabled=0/ /etc/yum.repos.d/epel.repo"
+        )
+        assert root.prepare().facts["changed"]
+        root.assert_whole()
+
+
 def test_alma_that_may_not_be_changed_is_told_too() -> None:
     with start("almalinux:9") as root:
         complaint = root.prepare(repository=root.repository(enable_dependencies=False)).complaint
@@ -164,7 +225,7 @@ def test_dnf_says_beforehand_what_an_installation_would_lack() -> None:
             "; sed -i s,archive/epel,archive/lts, /etc/yum.repos.d/epel.repo"
         )
         complaint = root.prepare().complaint
-        assert "opennebula-node-kvm 7.4.0-1 cannot be installed: " in complaint
+        assert "opennebula-node-kvm-7.4.0-1 cannot be installed: " in complaint
         assert "rubygem-sqlite3" in complaint
         root.assert_untouched()
 
@@ -204,3 +265,20 @@ def test_another_system_of_the_table_than_the_declared_one_is_refused_too() -> N
         root.with_system("almalinux", "10.0")
         assert "the host is almalinux 10.0, the config says almalinux:9" in root.prepare().complaint
         root.assert_untouched()
+
+
+@pytest.mark.parametrize("system", _SYSTEMS)
+def test_another_stacks_host_is_not_touched(system: str) -> None:
+    with start(system) as root:
+        root.prepare(owners=("one/prod",))
+        before = root.snapshot() + root.root("cat /var/lib/one-bootstrap.made")
+        other = root.prepare(owners=("one/dev",), oneadmin_public_key=OTHER_KEY)
+        assert other.steps == ["preflight"]
+        assert "the host belongs to one/prod, and this stack is one/dev" in other.complaint
+        assert root.snapshot() + root.root("cat /var/lib/one-bootstrap.made") == before
+        assert root.prepare(owners=("one/prod",)).facts["changed"] is False
+        taken = root.prepare(owners=("one/dev",), take_over=True, oneadmin_public_key=OTHER_KEY)
+        assert taken.facts["changes"] == ["authorized-keys"]
+        assert "the host belongs to one/dev" in root.prepare(owners=("one/prod",)).complaint
+        root.undo()
+        assert root.prepare(owners=("one/prod",)).facts["changed"] is True

@@ -38,6 +38,17 @@ def test_modular_daemons_are_enabled_and_made_to_read_their_configuration_once(s
         assert len(root.recorded()) == len(enabled) + 1
 
 
+def test_a_libvirtd_that_was_started_before_its_configuration_came_is_restarted() -> None:
+    """Debian's package starts it, and lets oneadmin in by its group, before OpenNebula's configuration is read."""
+    with start("debian:13") as root:
+        _units(root, libvirtd__service="enabled active")
+        (root.path / "var/lib/recorded/started-libvirtd.service").touch()
+        assert "kvm" in root.prepare().facts["changes"]
+        assert root.recorded() == ["systemctl restart libvirtd.service"]
+        root.assert_whole()
+        assert len(root.recorded()) == 1
+
+
 def test_a_host_that_has_chosen_the_one_libvirtd_keeps_it() -> None:
     with start("almalinux:9") as root:
         _units(root, libvirtd__service="enabled active")
