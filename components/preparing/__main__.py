@@ -13,7 +13,7 @@ import sys
 
 from components.preparing import everyone
 from components.preparing.causes import Cause, Code
-from components.preparing.preparation import Failed, Preparation
+from components.preparing.preparation import Failed, Preparation, this_machine
 from components.preparing.values import EVERYONE, Target, Way
 
 
@@ -34,10 +34,14 @@ def _everyone(folder: str) -> int:
     """The same for all hosts, with one script."""
     try:
         return everyone.run(folder, _way(folder))
-    except (Failed, FileNotFoundError) as error:
-        failed = error if isinstance(error, Failed) else _nothing(folder)
-        print("\n".join(failed.lines("all hosts")), file=sys.stderr)
-        return int(failed.cause.code)
+    except FileNotFoundError:
+        failed = _nothing(folder)
+    except OSError as error:
+        failed = this_machine(error)
+    except Failed as error:
+        failed = error
+    print("\n".join(failed.lines("all hosts")), file=sys.stderr)
+    return int(failed.cause.code)
 
 
 def _way(folder: str) -> Way:
@@ -45,6 +49,8 @@ def _way(folder: str) -> Way:
         return Way.read(folder)
     except FileNotFoundError:
         raise _nothing(folder) from None
+    except OSError as error:
+        raise this_machine(error) from error
 
 
 def _nothing(folder: str) -> Failed:

@@ -33,7 +33,10 @@ def write(folder: str, script: str, targets: Sequence[tuple[str, Endpoint]]) -> 
 
 
 def run(folder: str, way: Way) -> int:
-    """Exit code; prints how many hosts there are, and on standard error a line for each that failed. Raises FileNotFoundError."""
+    """Exit code; prints how many hosts there are, and on standard error a line for each that failed.
+
+    Raises OSError, which is FileNotFoundError where the folder holds nothing for it.
+    """
     with open(os.path.join(folder, EVERYONE_FILE)) as file:
         work = json.load(file)
     os.unlink(file.name)

@@ -49,10 +49,16 @@ class Preparation:
 
     def run(self) -> str:
         """What is wanted of the host's facts, one line of JSON. Raises Failed."""
+        try:
+            return self._run()
+        except OSError as error:
+            raise this_machine(error) from error
+
+    def _run(self) -> str:
         environ = self._environment()
         script = self._script()
-        os.makedirs(self._place)
         try:
+            os.makedirs(self._place)
             ended = self._attempts(script, environ)
         finally:
             os.close(script)
@@ -152,6 +158,12 @@ def _slot(slots: Slots | None) -> Held:
 
 def _here(text: str, then: str) -> Failed:
     return Failed(Cause(Code.HERE, text, then))
+
+
+def this_machine(error: OSError) -> Failed:
+    """For what fails where pulumi runs, such as a disk that is full: the file, if one is known, and the system's words."""
+    where = f"{error.filename}: " if error.filename else ""
+    return _here(f"this machine fails: {where}{error.strerror or error}", "mend that where pulumi runs")
 
 
 def _read(path: str) -> str:

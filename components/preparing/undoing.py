@@ -17,7 +17,7 @@ from pathlib import Path
 
 from components.bootstrap.undo import render_undo
 from components.preparing.agent import Agent, AgentError
-from components.preparing.preparation import Failed, Preparation
+from components.preparing.preparation import Failed, Preparation, this_machine
 from components.preparing.values import Endpoint, Target, Way
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -55,9 +55,7 @@ def undo(name: str, endpoint: Endpoint, way: Way, private_key: str | None, *, un
     except Failed as failed:
         raise NotUndone(failed.lines(name)[-1]) from None
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        text = f"this machine fails: {where}{error.strerror or error}"
-        raise NotUndone(_here(name, text, "mend that where pulumi runs")) from None
+        raise NotUndone(this_machine(error).lines(name)[-1]) from None
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)

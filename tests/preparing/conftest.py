@@ -6,7 +6,7 @@ import getpass
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tests.lab.plugins.conftest import Sshd, start_sshd
 
 __all__ = ["start_sshd"]
 
+RUN = ("sh", "components/preparing/run.sh", "test")
 SHELL = f"exec sh -c 'exec timeout 20 sh -s' one-bootstrap {HOST}"
 
 
@@ -50,7 +51,14 @@ class Bench:
         return Way(**(values | changes))
 
     def start(
-        self, sshd: Sshd | Endpoint, script: str, *, name: str = "kvm-1", digest: str | None = None, **way: Any
+        self,
+        sshd: Sshd | Endpoint,
+        script: str,
+        *,
+        name: str = "kvm-1",
+        digest: str | None = None,
+        run: Sequence[str] = RUN,
+        **way: Any,
     ) -> subprocess.Popen[str]:
         """The command of one host, begun."""
         target = Target(name, endpoint(sshd), digest or hashlib.sha256(script.encode()).hexdigest())
@@ -59,7 +67,7 @@ class Bench:
         Path(script_path(str(self.folder), target.script)).write_text(script)
         plain = {key: value for key, value in os.environ.items() if key != "SSH_AUTH_SOCK"}
         return subprocess.Popen(
-            ["sh", "components/preparing/run.sh", "test"],
+            run,
             cwd=self.place,
             env=plain | target.environment() | self.environ,
             stdout=subprocess.PIPE,

@@ -62,6 +62,33 @@ def test_all_that_failed_are_named_and_the_others_done(bench: Bench, host: Sshd,
     assert sorted((tmp_path / "seen").read_text().split()) == ["fine", "full", "good"]
 
 
+def test_what_fails_here_for_one_host_loses_nothing_of_the_others(bench: Bench, host: Sshd, tmp_path: Path) -> None:
+    at, long = endpoint(host), "x" * 300  # no name of a directory
+    done = tell(
+        bench, f'echo "$PLAN_NAME" >>{tmp_path}/seen\n', [("good", at), (long, at), ("dead", nobody()), ("fine", at)]
+    )
+    lines = done.stderr.splitlines()
+    assert (done.returncode, len(lines)) == (Code.HERE, 2)
+    assert (
+        lines[0].startswith(f"one-prepare: {long}: here: this machine fails: ")
+        and "File name too long; next: " in lines[0]
+    )
+    assert lines[1].startswith("one-prepare: dead: unreachable: ")
+    assert sorted((tmp_path / "seen").read_text().split()) == ["fine", "good"]
+
+
+def test_what_fails_here_for_all_is_told_in_one_line(bench: Bench, host: Sshd) -> None:
+    bench.folder.mkdir(parents=True)
+    bench.way().write(str(bench.folder))
+    (bench.folder / everyone.EVERYONE_FILE).mkdir()
+    done = again(bench)
+    assert done.returncode == Code.HERE
+    assert done.stderr.splitlines() == [
+        f"one-prepare: all hosts: here: this machine fails: .state/prepare/test/{everyone.EVERYONE_FILE}: Is a directory"
+        "; next: mend that where pulumi runs"
+    ]
+
+
 def test_without_a_run_of_the_program_it_says_so(bench: Bench, host: Sshd) -> None:
     tell(bench, "true\n", [("kvm-1", endpoint(host))])
     done = again(bench)

@@ -191,6 +191,29 @@ def test_without_a_run_of_the_program(bench: Bench, host: Sshd) -> None:
     assert "one-prepare: kvm-1: here: .state/prepare/other holds nothing of a run" in done.stderr
 
 
+def full(bench: Bench) -> list[str]:
+    """The command where this machine has no room: files can be opened and not written."""
+    return ["sh", "-c", "ulimit -f 0; exec sh components/preparing/run.sh test"]
+
+
+def test_a_full_disk_here_is_told_as_one(bench: Bench, host: Sshd) -> None:
+    """Not a traceback, which the engine would show in place of a cause."""
+    done = bench.prepare(host, FACTS, run=full(bench))
+    assert done.returncode == Code.HERE
+    assert done.stderr.splitlines() == [
+        "one-prepare: kvm-1: here: this machine fails: File too large; next: mend that where pulumi runs"
+    ]
+    assert [path.name for path in bench.folder.iterdir()] == ["way.json"]
+
+
+def test_what_cannot_be_read_is_named(bench: Bench, host: Sshd) -> None:
+    (bench.place / ".state/prepare").mkdir(parents=True)
+    (bench.place / ".state/prepare/slots").touch()  # no directory
+    done = bench.prepare(host, FACTS, bastion=endpoint(host))
+    assert done.returncode == Code.HERE
+    assert ".state/prepare/slots: File exists; next: mend that" in done.stderr
+
+
 def test_no_ssh(bench: Bench, host: Sshd, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     for name in ("sh", "python3"):

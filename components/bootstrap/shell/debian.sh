@@ -33,7 +33,7 @@ debian_complaint() {
 }
 
 debian_preflight() {
-    other_source "$DEBIAN_LIST" /etc/apt/sources.list /etc/apt/sources.list.d/*
+    other_source "$DEBIAN_LIST" /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources
     if [ -z "$PLAN_KEY" ]; then
         key_of_host "$DEBIAN_KEY" || true
     fi
@@ -65,7 +65,7 @@ debian_try_source() {
         source_unusable
         return 0
     fi
-    choose_version "$present" "$(bounded 60 apt-cache "$@" madison "$PACKAGE" | awk -F '|' '{ gsub(/ /, "", $2); print $2 }')"
+    choose_version "$present" "$(bounded 60 apt-cache "$@" madison "$PACKAGE" | awk -F '|' '{ gsub(/ /, "", $2); print $2 }')" "$DEBIAN_LIST"
 }
 
 debian_repository() {
@@ -104,8 +104,14 @@ debian_install() {
         debian_get --fix-broken install || say "apt-get --fix-broken install says: $(complaint)"
     fi
     names="${WANTED:+$PACKAGE=$WANTED}${EXTRA:+ $EXTRA}"
+    others=''
+    if [ -n "$AGAIN" ]; then
+        # shellcheck disable=SC2016 # dpkg-query expands these
+        others="--reinstall $(bounded 60 dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 'opennebula-*' 2>/dev/null |
+            awk -v package="$PACKAGE" '$1 ~ /^[ih]i/ && $2 != package { print $2 }')"
+    fi
     # shellcheck disable=SC2086 # a list of words
-    debian_get install $names ||
+    debian_get install $others $names ||
         die "$(printf %s "$names" | tr '=' ' ') cannot be installed: $(complaint)" "apt-get install $names on the host"
 }
 

@@ -9,6 +9,7 @@ PACKAGE=opennebula-node-$PLAN_KIND
 WANTED='' # full version to install; empty: what is installed fits
 EXTRA=''  # packages of the distribution that this host needs besides
 ARCHITECTURES='x86_64 aarch64'
+MOVED=''  # yes: the source was another system's
 AGAIN=''  # yes: what a run before this one may have left half is installed once more
 # survives a power cut, unlike the run that wrote it
 UNFINISHED=/var/lib/one-bootstrap.unfinished
@@ -135,9 +136,19 @@ source_unusable() {
         'check its address and key in the config, and the network and clock of the host'
 }
 
-# choose_version INSTALLED OFFERED (newest first): what to install, or why that cannot be.
+# moved FILE: our source there names the directory of another system, which this host was before. What is installed was built for that.
+moved() {
+    had=$(sed -n 's/^baseurl=//p; s/^[# ]*deb \[[^]]*\] \([^ ]*\) .*/\1/p' "$1" 2>/dev/null | head -n 1)
+    case $PLAN_URL:$had in
+        *:"$(source_url)") return 1 ;;
+        *'{os}'*:"${PLAN_URL%%'{os}'*}"*"${PLAN_URL##*'{os}'}") MOVED=yes ;;
+        *) return 1 ;;
+    esac
+}
+
+# choose_version INSTALLED OFFERED (newest first) FILE: what to install, or why that cannot be.
 choose_version() {
-    if version_fits "$1"; then
+    if version_fits "$1" && ! moved "$3"; then
         if [ -e "$UNFINISHED" ]; then
             WANTED=$1 # once more, whole
         fi
@@ -157,7 +168,12 @@ choose_version() {
     fi
 }
 
-repository() { "${FAMILY}_repository"; }
+repository() {
+    if [ -n "$MOVED" ]; then
+        unfinished # before the source says otherwise
+    fi
+    "${FAMILY}_repository"
+}
 
 # Names of distributions differ, so the lists are theirs: want_package DEBIAN REDHAT SUSE.
 want_package() {
@@ -173,6 +189,13 @@ want_package() {
     done
 }
 
+unfinished() {
+    if [ ! -e "$UNFINISHED" ]; then
+        place "$UNFINISHED" touch "$UNFINISHED"
+        place "$UNFINISHED" sync "$UNFINISHED" "$(dirname "$UNFINISHED")"
+    fi
+}
+
 # The mark stays when a run is killed or the power fails in the middle: half an installation looks whole to rpm. It keeps its time,
 # which tells what came since.
 package() {
@@ -180,12 +203,10 @@ package() {
         return 0
     fi
     if [ -e "$UNFINISHED" ]; then
-        # shellcheck disable=SC2034 # rpm.sh reads it
+        # shellcheck disable=SC2034 # the families read it
         AGAIN=yes
-    else
-        place "$UNFINISHED" touch "$UNFINISHED"
-        place "$UNFINISHED" sync "$UNFINISHED" "$(dirname "$UNFINISHED")"
     fi
+    unfinished
     if [ -n "$WANTED" ]; then
         if [ -z "$("${FAMILY}_installed" "$PACKAGE")" ]; then
             made package "$PACKAGE"

@@ -103,7 +103,7 @@ redhat_try_source() {
         return 0
     fi
     choose_version "$(rpm_installed "$PACKAGE")" "$(timeout 60 dnf "$@" -q -C "--setopt=reposdir=$corner/repos" \
-        "--setopt=cachedir=$corner/cache" repoquery --qf '%{version}-%{release}' "$PACKAGE" 2>>"$LOG" | sort -rVu)"
+        "--setopt=cachedir=$corner/cache" repoquery --qf '%{version}-%{release}' "$PACKAGE" 2>>"$LOG" | sort -rVu)" "$REDHAT_REPO"
 }
 
 redhat_repository() {

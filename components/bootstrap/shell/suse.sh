@@ -50,7 +50,7 @@ suse_try_source() {
         return 0
     fi
     choose_version "$(rpm_installed "$PACKAGE")" "$(timeout 60 zypper --xmlout "$@" --no-refresh search --details --match-exact \
-        --type package "$PACKAGE" 2>>"$LOG" | sed -n 's/.* edition="\([^"]*\)".*/\1/p' | sort -rVu)"
+        --type package "$PACKAGE" 2>>"$LOG" | sed -n 's/.* edition="\([^"]*\)".*/\1/p' | sort -rVu)" "$SUSE_REPO"
 }
 
 suse_repository() { rpm_repository "$SUSE_REPO"; }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 
 from components.bootstrap.script import Mount, render, steps
 from components.bootstrap.systems import BY_KEY
+from lab import debs, repository
+from lab.repository import RepositoryInfo
 from tests.bootstrap.evidence import GROUND
 from tests.engine.bootstrap.bench import in_step, killed_before
 from tests.engine.bootstrap.families.roots import Root, start
@@ -166,3 +170,50 @@ def test_zypper_is_done_also_where_it_left_out_another_source() -> None:
         assert "package" in root.prepare().facts["changes"]
         root.root("rm /etc/zypp/repos.d/o.repo")
         root.assert_whole()
+
+
+def _built_for(system: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> RepositoryInfo:
+    """The stand-ins once more, with the same version and another content."""
+    sources = place / "node"
+    if not sources.exists():
+        shutil.copytree(debs.SOURCES, sources, symlinks=True)
+    for name in ("opennebula-node-kvm", "opennebula-common"):
+        (sources / name / "root/usr/lib").mkdir(parents=True, exist_ok=True)
+        (sources / name / "root/usr/lib" / f"{name}.built").write_text(f"{system}\n")
+    monkeypatch.setattr(debs, "SOURCES", sources)
+    return repository.ensure_repository(None, root=place / "cache")
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_host_of_a_newer_system_gets_what_was_built_for_it(
+    cut: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both builds bear the same version."""
+    with start("debian:12") as root:
+        for release in ("12", "13"):
+            packages = _built_for(release, tmp_path, monkeypatch)
+            shutil.copytree(packages.directory, root.path / "srv/archive/Debian" / release)
+        source = root.repository(
+            url="file:///srv/archive/{os}", key_armored=packages.key_armored, key_fingerprint=packages.fingerprint
+        )
+        root.prepare(repository=source)
+        built = "cat /usr/lib/opennebula-node-kvm.built /usr/lib/opennebula-common.built"
+        assert root.root(built) == "12\n12\n"
+        root.with_system("debian", "13")
+        if cut:
+            assert (
+                root.prepare(killed_before(render(root.plan(os="debian:13", repository=source)), "package")).code != 0
+            )
+        assert "package" in root.prepare(os="debian:13", repository=source).facts["changes"]
+        assert root.root(built) == "13\n13\n"
+        root.assert_whole(os="debian:13", repository=source)
+
+
+def test_another_mirror_is_no_newer_system() -> None:
+    with start("debian:12") as root:
+        for place in ("one/Debian/12", "two/Debian/12"):
+            shutil.copytree(root.path / "srv/archive/opennebula", root.path / "srv/archive" / place)
+        root.prepare(repository=root.repository(url="file:///srv/archive/one/{os}"))
+        assert root.prepare(repository=root.repository(url="file:///srv/archive/two/{os}")).facts["changes"] == [
+            "repository"
+        ]

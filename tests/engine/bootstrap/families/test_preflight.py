@@ -84,6 +84,17 @@ def test_each_alone(system: str) -> None:
             assert not root.root("ls /etc/*/*/opennebula* /etc/*/*/*opennebula* 2>/dev/null || true")
 
 
+def test_what_apt_does_not_read_is_no_second_source() -> None:
+    """Such as what an upgrade of the system leaves."""
+    with start("debian:13") as root:
+        line = "deb file:///srv/archive/opennebula stable opennebula"
+        for name in ("opennebula.list.distUpgrade", "x.list.save", "x.list.dpkg-old"):
+            (root.path / "etc/apt/sources.list.d" / name).write_text(f"{line}\n")
+        assert root.prepare().facts["changed"] is True
+        (root.path / "etc/apt/sources.list.d/x.sources").write_text("URIs: file:///srv/archive/opennebula\n")
+        assert "/etc/apt/sources.list.d/x.sources names the package source too" in root.prepare().complaint
+
+
 @pytest.mark.parametrize("system", _SYSTEMS)
 def test_all_at_once(system: str) -> None:
     with start(system) as root:
