@@ -64,11 +64,12 @@ class Registrar:
         HostInUse when an adopted host is declared in maintenance and its VMs cannot leave.
         """
         cluster_id = self._clusters.id(spec.cluster)
-        record = self._rows.existing(spec.name)
+        # Who takes over nothing has to know who was there before: of a lost answer to the allocate nothing else could tell.
+        record = self._rows.fresh(spec.name) if adopt is AdoptPolicy.REFUSE else self._rows.existing(spec.name)
         adopted = record is not None
         if record is None:
             try:
-                record = self._allocate(spec, cluster_id)
+                record = self._allocate(spec, adopt, cluster_id)
             except NameTaken as taken:
                 if taken.host_id is None:
                     raise
@@ -212,7 +213,7 @@ class Registrar:
         if stuck := self._drainer.empty(record, drain, avoid):
             raise _in_use(record, stuck, consequence, drain)
 
-    def _allocate(self, spec: HostSpec, cluster_id: int) -> HostRecord:
+    def _allocate(self, spec: HostSpec, adopt: AdoptPolicy, cluster_id: int) -> HostRecord:
         """Make the host under its name's lock. Raises NameTaken with the id of whoever has the name."""
         with self._pool.writing() as write:
             with self._locks.hold(spec.name):
@@ -225,6 +226,9 @@ class Registrar:
                     record = self._rows.fresh(spec.name)
                     if record is None or drivers_of(record) != spec.drivers():
                         raise
+                    if adopt is AdoptPolicy.MATCHING or record.attribute(OWNER_ATTRIBUTE):
+                        # Ours has neither mark nor use yet. Somebody may have been faster since the list that was looked at.
+                        _check_adoption(record, spec, adopt, cluster_id)
                     return record
                 self._has_started(host_id)
                 if attributes := spec.attributes():

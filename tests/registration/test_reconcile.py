@@ -37,6 +37,21 @@ def test_two_calls_a_host_and_five_more(zone: Zone) -> None:
     assert len(zone.oned.calls) <= 2 * 50 + 5
 
 
+@pytest.mark.parametrize(
+    ("policy", "mark"), [(MATCHING, "them"), (AdoptPolicy.REFUSE, "them"), (AdoptPolicy.REFUSE, "")]
+)
+def test_a_lost_answer_does_not_make_anothers_host_ours(zone: Zone, policy: AdoptPolicy, mark: str) -> None:
+    """Somebody was faster since the list that was looked at, which may be some seconds old; oned refused, and that was lost."""
+    ours = replace(KVM, owner="us")
+    zone.rules.register(replace(ours, name="kvm-2"), MATCHING)  # the list
+    foreign = zone.oned.insert("kvm-1", template={"MANAGED_BY": mark} if mark else {})
+    before = zone.oned.rows[foreign]
+    zone.oned.lose("allocate", executed=False)
+    with pytest.raises(NameTaken, match=f"is taken by host {foreign}"):
+        zone.rules.register(ours, policy)
+    assert zone.oned.rows[foreign] == before
+
+
 def test_everything_declared_is_written_with_one_update(zone: Zone) -> None:
     zone.oned.cluster_names[100] = "prod"
     spec = HostSpec(
