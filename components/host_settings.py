@@ -72,7 +72,7 @@ class _Host(Section):
     adopt: Literal["refuse", "matching", "always"] = Field(
         default="matching",
         description="a host of this name that oned has already: refuse it, take it over if its drivers fit and it bears this stack's "
-        "mark, or none and nobody uses it (matching), or always",
+        "mark, or none and nobody uses it (matching), or always. A machine that another stack has prepared: only with always",
     )
     os: OperatingSystem | None = Field(
         default=None,
