@@ -171,6 +171,7 @@ def test_pod_logs(world: World, run: tuple[dict[str, str], str, Watcher]) -> Non
         "oned",
         "keeper",
         "hem",
+        "way-back",
         "mariadb",
         "fireedge",
         "guacd",

@@ -39,6 +39,7 @@ def test_status_is_the_present_state(ready: World) -> None:
     assert {(item["name"], item["ready"]) for item in found["parts"]} == {
         ("mariadb", True),
         ("hem", True),
+        ("way back", True),
         ("guacd", True),
     }
     assert {(item["name"], item["kind"], item["state"]) for item in found["hosts"]} == {
@@ -130,6 +131,7 @@ def test_a_dead_host_stops_a_down_until_that_is_told_that_it_is_lost(
     ready: World, second: Second, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without retention, which takes hosts along. And then nothing is left of the namespace."""
+    hosts.stop(INSTANCE, ["kvm-2"], forget=True)  # as another stack has prepared it
     host = ready.start_host("kvm-2", "kvm")
     try:
         second.write([host])
