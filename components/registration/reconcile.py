@@ -64,8 +64,7 @@ class Registrar:
         HostInUse when an adopted host is declared in maintenance and its VMs cannot leave.
         """
         cluster_id = self._clusters.id(spec.cluster)
-        # Who takes over nothing has to know who was there before: of a lost answer to the allocate nothing else could tell.
-        record = self._rows.fresh(spec.name) if adopt is AdoptPolicy.REFUSE else self._rows.existing(spec.name)
+        record = self._rows.before_making(spec.name, adopt)
         adopted = record is not None
         if record is None:
             try:

@@ -10,6 +10,7 @@ from components.registration.clock import Clock
 from components.registration.errors import Inconsistent, NotFound, OnedError
 from components.registration.pool import Listing, Row
 from components.registration.settle import LOOK_AGAIN, SETTLE
+from components.registration.spec import AdoptPolicy
 
 log = logging.getLogger("opennebula.registration")
 
@@ -72,6 +73,13 @@ class Unique(Generic[_R]):
         if record is None or record.name != name:
             return self.fresh(name)
         return record
+
+    def before_making(self, name: str, adopt: AdoptPolicy) -> _R | None:
+        """The object that has the name already. Raises likewise.
+
+        Who takes over nothing has to know who was there before: of a lost answer to the allocate nothing else could tell.
+        """
+        return self.fresh(name) if adopt is AdoptPolicy.REFUSE else self.existing(name)
 
     def confirmed(self, kind: str, name: str, new_id: int, clock: Clock) -> _R:
         """The new row of a `kind` (as in `onecluster`), once it is seen to be the only one of its name.
