@@ -195,7 +195,7 @@ REAL = (
     "echo 'OpenNebula {} (9128a58e) is distributed and licensed for use under the terms of the'\n"
     "echo 'Apache License, Version 2.0 (http://www.apache.org/licenses/LICENSE-2.0).'"
 )
-REHEARSAL = "echo 'OpenNebula {} rehearsal stand-in'; echo 'Not OpenNebula: a rehearsal'"
+REHEARSAL = "echo 'Not OpenNebula: a rehearsal'; echo; echo 'OpenNebula {} rehearsal stand-in'"
 
 
 def touched(place: Place) -> list[Path]:

@@ -80,7 +80,8 @@ def main(arguments: list[str]) -> int:
         return _FAILED
     if "v" in options:
         print(
-            f"{BANNER}\nNot OpenNebula: a rehearsal of its control interfaces whose machines are processes that do nothing."
+            # As the real one, which begins with its copyright: the version stands below (Nebula::version).
+            f"Not OpenNebula: a rehearsal of its control interfaces whose machines are processes that do nothing.\n\n{BANNER}"
         )
         return 0
     if "h" in options:
